@@ -40,7 +40,7 @@ export interface ObjectStore {
   /** Removes the keys that begin with `prefix`; `''` removes all. */
   clear(prefix: string): void
   readonly size: number
-  keys(): Iterable<string>
+  values(): Iterable<unknown>
 }
 
 export interface L1CacheDriver extends CacheDriver<false> {

@@ -1,0 +1,45 @@
+import type { CreateBusDriverResult, CreateDriverResult, StoreDescription } from '../cache/wire.js'
+import type { L1CacheDriver, L2CacheDriver } from '../base/contract.js'
+import type { RawStoreOptions } from '../base/options.js'
+import { Settings } from '../base/settings.js'
+
+/** Describes a store: tiers, bus, options. Nothing is created before the store is first used. */
+export class BentoStore {
+  readonly #options: RawStoreOptions
+  #l1: CreateDriverResult<L1CacheDriver> | undefined
+  #l2: CreateDriverResult<L2CacheDriver> | undefined
+  #bus: CreateBusDriverResult | undefined
+
+  /** @throws E_INVALID_OPTION */
+  constructor(options: RawStoreOptions = {}) {
+    new Settings().overlay(options) // a bad option is told here, not at the first call
+    this.#options = options
+  }
+
+  /** The tier in this process, such as `memoryDriver()`. */
+  useL1Layer(driver: CreateDriverResult<L1CacheDriver>): this {
+    this.#l1 = driver
+    return this
+  }
+
+  /** The tier that processes share, such as `redisDriver({ connection })`. */
+  useL2Layer(driver: CreateDriverResult<L2CacheDriver>): this {
+    this.#l2 = driver
+    return this
+  }
+
+  /** Tells other processes what changed, such as `redisBusDriver({ connection })`. */
+  useBus(bus: CreateBusDriverResult): this {
+    this.#bus = bus
+    return this
+  }
+
+  get entry(): StoreDescription {
+    return { options: this.#options, l1: this.#l1, l2: this.#l2, bus: this.#bus }
+  }
+}
+
+/** A new store description. */
+export function bentostore(options?: RawStoreOptions): BentoStore {
+  return new BentoStore(options)
+}

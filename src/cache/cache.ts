@@ -1,0 +1,283 @@
+import { checkKey, clean, under } from '../base/keys.js'
+import { E_INVALID_OPTION } from '../base/errors.js'
+import type {
+  ClearOptions,
+  DeleteByTagOptions,
+  DeleteManyOptions,
+  DeleteOptions,
+  ExpireOptions,
+  Factory,
+  GetOptions,
+  GetOrSetForeverOptions,
+  GetOrSetOptions,
+  GetSetFactory,
+  HasOptions,
+  RawCommonOptions,
+  SetCommonOptions,
+  SetOptions,
+} from '../base/options.js'
+import { Settings } from '../base/settings.js'
+import type { Stats } from '../base/stats.js'
+import { checkTags } from '../flight/factory.js'
+import { getOrSet } from '../flow/get-or-set.js'
+import * as invalidation from '../flow/invalidate.js'
+import { get, has, pull, serveHit } from '../flow/lookup.js'
+import { viewOf } from '../flow/store.js'
+import type { Call, Reading, Store, View } from '../flow/store.js'
+import { verdict } from '../flow/tags.js'
+import { set } from '../flow/write.js'
+import type { ReadTrace } from '../observe/observer.js'
+import { isTraced } from '../observe/tracing.js'
+import type { CacheProvider } from './provider.js'
+
+type Without<T, Key extends keyof T> = Omit<T, Key>
+type Raw = RawCommonOptions & { tags?: readonly string[]; skipL2Write?: boolean; skipBusNotify?: boolean }
+
+/**
+ * What a caller can say. Each verb takes an object, or positional arguments when its first one is
+ * a string (an array for `deleteMany` and `deleteByTag`). Every verb rejects, none throws.
+ */
+export class Cache implements CacheProvider {
+  /** The store's name. */
+  readonly name: string
+  readonly #store: Store
+  readonly #view: View
+  readonly #defaults: Settings
+  readonly #forever: Settings
+  /** Namespace path with its colon; `''` at the root, where keys are looked up as they come. */
+  readonly #scope: string
+
+  constructor(store: Store, defaults: Settings, path = '') {
+    this.name = store.name
+    this.#store = store
+    this.#defaults = defaults
+    this.#forever = defaults.overlay({ ttl: null })
+    this.#view = viewOf(path)
+    this.#scope = path === '' ? '' : `${path}:`
+  }
+
+  /** A view of the keys below `namespace`, which shares everything else with this one. */
+  namespace(namespace: string): CacheProvider {
+    return new Cache(this.#store, this.#defaults, clean(under(this.#view.path, checkKey(namespace))))
+  }
+
+  getOrSet<T>(key: string, factory: GetSetFactory<T>, options?: Without<GetOrSetOptions<T>, 'key' | 'factory'>): Promise<T>
+  getOrSet<T>(options: GetOrSetOptions<T>): Promise<T>
+  getOrSet(a: string | GetOrSetOptions<any>, factory?: GetSetFactory<any>, options?: object): Promise<any> {
+    // The hit path: nothing is allocated but the promise, nobody is asked but L1.
+    const raw = typeof a === 'string' ? (options as Raw | undefined) : a
+    const name = typeof a === 'string' ? a : a?.key
+    const store = this.#store
+    const now = store.clock.now()
+    if (store.local !== undefined && (now < store.verifiedUntil || store.look(now)) && !store.observer.isActive) {
+      const entry = store.local.read(this.#scope === '' ? name : this.#scope + name)
+      if (entry !== undefined && now < entry.calmUntil && raw?.forceFresh !== true && verdict(store, this.#view, entry) === 'clear') {
+        store.observer.stats.hits++
+        try {
+          return Promise.resolve(store.codec.open(entry))
+        } catch {
+          store.local.delete(this.#scope + name) // it cannot be opened: a miss
+        }
+      }
+    }
+    return this.#getOrSet(name, typeof a === 'string' ? factory : a?.factory, raw, this.#defaults)
+  }
+
+  getOrSetForever<T>(key: string, factory: GetSetFactory<T>, options?: Without<GetOrSetForeverOptions<T>, 'key' | 'factory'>): Promise<T>
+  getOrSetForever<T>(options: GetOrSetForeverOptions<T>): Promise<T>
+  getOrSetForever(a: string | GetOrSetForeverOptions<any>, factory?: GetSetFactory<any>, options?: object): Promise<any> {
+    if (typeof a === 'string') return this.#getOrSet(a, factory, options, this.#forever)
+    return this.#getOrSet(a?.key, a?.factory, a, this.#forever)
+  }
+
+  get<T = any>(key: string): Promise<T | undefined | null>
+  get<T>(key: string, defaultValue: Factory<T>, options?: Without<GetOptions<T>, 'key' | 'defaultValue'>): Promise<T>
+  get<T = any>(options: GetOptions<T>): Promise<T>
+  get(a: string | GetOptions<any>, defaultValue?: Factory<any>, options?: object): Promise<any> {
+    const o: Partial<GetOptions<any>> = typeof a === 'string' ? { ...options, key: a, defaultValue } : (a ?? {})
+    return this.#traced('get', o.key, (trace) => get(this.#store, this.#reading(o.key, o, trace), o.defaultValue))
+  }
+
+  set(key: string, value: any, options?: SetCommonOptions): Promise<boolean>
+  set(options: SetOptions): Promise<boolean>
+  set(a: string | SetOptions, value?: any, options?: object): Promise<boolean> {
+    return this.#set(typeof a === 'string' ? { ...options, key: a, value } : a, this.#defaults)
+  }
+
+  setForever(key: string, value: any, options?: SetCommonOptions): Promise<boolean>
+  setForever(options: SetOptions): Promise<boolean>
+  setForever(a: string | SetOptions, value?: any, options?: object): Promise<boolean> {
+    return this.#set(typeof a === 'string' ? { ...options, key: a, value } : a, this.#forever)
+  }
+
+  has(key: string, options?: Without<HasOptions, 'key'>): Promise<boolean>
+  has(options: HasOptions): Promise<boolean>
+  async has(a: string | HasOptions, options?: object): Promise<boolean> {
+    const o: Partial<HasOptions> = typeof a === 'string' ? { ...options, key: a } : (a ?? {})
+    return has(this.#store, this.#reading(o.key, o))
+  }
+
+  missing(key: string, options?: Without<HasOptions, 'key'>): Promise<boolean>
+  missing(options: HasOptions): Promise<boolean>
+  async missing(a: any, options?: any): Promise<boolean> {
+    return !(await this.has(a, options))
+  }
+
+  pull<T = any>(key: string): Promise<T | undefined | null>
+  pull<T = any>(options: { key: string }): Promise<T | undefined | null>
+  async pull(a: string | { key: string }): Promise<any> {
+    const o: { key?: string } = typeof a === 'object' && a !== null ? a : { key: a }
+    return pull(this.#store, this.#reading(o.key, o))
+  }
+
+  delete(key: string, options?: Without<DeleteOptions, 'key'>): Promise<boolean>
+  delete(options: DeleteOptions): Promise<boolean>
+  delete(a: string | DeleteOptions, options?: object): Promise<boolean> {
+    const o: Partial<DeleteOptions> = typeof a === 'string' ? { ...options, key: a } : (a ?? {})
+    return this.#traced('delete', o.key, () => invalidation.remove(this.#store, this.#reading(o.key, o)))
+  }
+
+  deleteMany(keys: string[], options?: Without<DeleteManyOptions, 'keys'>): Promise<boolean>
+  deleteMany(options: DeleteManyOptions): Promise<boolean>
+  async deleteMany(a: string[] | DeleteManyOptions, options?: object): Promise<boolean> {
+    const o: Partial<DeleteManyOptions> = Array.isArray(a) ? { ...options, keys: a } : (a ?? {})
+    if (!Array.isArray(o.keys)) throw new E_INVALID_OPTION('keys', o.keys, 'an array of keys')
+    const names = o.keys.map(checkKey)
+    const settings = this.#settings(o)
+    const paths = names.map((name) => this.#scope + name)
+    return this.#store.observer.traceMany('deleteMany', paths, () => invalidation.removeMany(this.#store, this.#view, names, settings))
+  }
+
+  deleteByTag(tags: string[], options?: Without<DeleteByTagOptions, 'tags'>): Promise<boolean>
+  deleteByTag(options: DeleteByTagOptions): Promise<boolean>
+  async deleteByTag(a: string[] | DeleteByTagOptions, options?: object): Promise<boolean> {
+    const o: Partial<DeleteByTagOptions> = Array.isArray(a) ? { ...options, tags: a } : (a ?? {})
+    return invalidation.removeByTag(this.#store, this.#view, checkTags(o.tags), this.#settings({ ...o, tags: [] }))
+  }
+
+  expire(key: string, options?: Without<ExpireOptions, 'key'>): Promise<boolean>
+  expire(options: ExpireOptions): Promise<boolean>
+  expire(a: string | ExpireOptions, options?: object): Promise<boolean> {
+    const o: Partial<ExpireOptions> = typeof a === 'string' ? { ...options, key: a } : (a ?? {})
+    return this.#traced('expire', o.key, () => invalidation.expire(this.#store, this.#reading(o.key, o)))
+  }
+
+  async clear(options?: ClearOptions): Promise<void> {
+    const settings = this.#settings(options)
+    return this.#store.observer.trace('clear', undefined, () => invalidation.clear(this.#store, this.#view, settings))
+  }
+
+  async prune(): Promise<void> {
+    await this.#store.remote?.prune()
+  }
+
+  /** What happened in this store since it was built. */
+  stats(): Stats {
+    const { stats } = this.#store.observer
+    return { ...stats, executions: { ...stats.executions } }
+  }
+
+  /** Lets go of leases, connections and timers. Deletes nothing. May be called twice. */
+  async disconnect(): Promise<void> {
+    const { leases, bus, remote, local, observer } = this.#store
+    await leases?.close()
+    const ends = await Promise.allSettled([bus?.disconnect(), remote?.disconnect()])
+    local?.disconnect()
+    for (const end of ends) if (end.status === 'rejected') observer.trouble('could not disconnect', end.reason)
+  }
+
+  async #getOrSet(key: unknown, factory: unknown, raw: Raw | undefined, defaults: Settings): Promise<unknown> {
+    const name = checkKey(key)
+    const path = this.#scope + name
+    const call: Call = this.#call(name, path, factory, raw, defaults, undefined)
+    if (!this.#store.observer.isActive) return getOrSet(this.#store, call)
+    this.#store.observer.log?.debug?.({ cacheName: this.name, key: name, tags: call.tags }, 'getOrSet')
+    return this.#store.observer.trace('getOrSet', path, async (trace) => {
+      const entry = this.#hit(path, call)
+      if (entry !== undefined) return serveHit(this.#store, { ...call, trace }, entry, 'l1')
+      return getOrSet(this.#store, { ...call, trace })
+    })
+  }
+
+  /** The hit path again, for stores that somebody observes. */
+  #hit(path: string, call: Call) {
+    const { local, clock, verifiedUntil, look } = this.#store
+    const now = clock.now()
+    const entry = now < verifiedUntil || look(now) ? local?.read(path) : undefined
+    if (entry === undefined || now >= entry.calmUntil || call.isForced) return undefined
+    return verdict(this.#store, this.#view, entry) === 'clear' ? entry : undefined
+  }
+
+  #call(name: string, key: string, factory: unknown, raw: Raw | undefined, defaults: Settings, trace: ReadTrace | undefined): Call {
+    const store = this.#store
+    return {
+      view: this.#view,
+      name,
+      key,
+      settings: this.#settings(raw, defaults),
+      trace,
+      factory: factory as GetSetFactory<unknown>,
+      tags: raw?.tags === undefined ? NO_TAGS : checkTags(raw.tags),
+      isForced: raw?.forceFresh === true,
+      skipL2Write: raw?.skipL2Write === true,
+      skipBusNotify: raw?.skipBusNotify === true,
+      startedAt: store.clock.now(),
+      tagPosition: store.tagMarks.position,
+      inside: store.recursion.current(),
+    }
+  }
+
+  #reading(key: unknown, raw: object | undefined, trace?: ReadTrace): Reading {
+    const name = checkKey(key)
+    return { view: this.#view, name, key: this.#scope + name, settings: this.#settings(raw as Raw), trace }
+  }
+
+  #settings(raw: Raw | undefined, defaults = this.#defaults): Settings {
+    if (raw !== undefined && this.#store.observer.log !== undefined) warnOfUnknown(this.#store, raw)
+    return defaults.overlay(raw)
+  }
+
+  async #set(o: SetOptions | undefined, defaults: Settings): Promise<boolean> {
+    const name = checkKey(o?.key)
+    const { value, tags, skipL2Write, skipBusNotify } = o!
+    const writing = {
+      view: this.#view,
+      name,
+      key: this.#scope + name,
+      value,
+      settings: this.#settings(o, defaults),
+      tags: tags === undefined ? NO_TAGS : checkTags(tags),
+      skipL2Write: skipL2Write === true,
+      skipBusNotify: skipBusNotify === true,
+    }
+    if (value === undefined) return set(this.#store, writing) // rejects before anything is traced
+    return this.#store.observer.trace('set', writing.key, () => set(this.#store, writing))
+  }
+
+  async #traced<T>(operation: 'get' | 'delete' | 'expire', key: unknown, run: (trace?: ReadTrace) => Promise<T>): Promise<T> {
+    const name = checkKey(key)
+    this.#store.observer.log?.debug?.({ cacheName: this.name, key: name }, operation)
+    return isTraced() ? this.#store.observer.trace(operation, this.#scope + name, run) : run()
+  }
+}
+
+const NO_TAGS: readonly string[] = []
+
+const KNOWN = new Set([
+  'key', 'keys', 'value', 'factory', 'defaultValue', 'tags', 'forceFresh', 'skipL2Write', 'skipBusNotify',
+  'ttl', 'grace', 'graceBackoff', 'timeout', 'hardTimeout', 'lockTimeout', 'lockAge', 'l2Timeout',
+  'suppressL2Errors', 'shareFailures', 'onFactoryError',
+])
+const WARNED = new WeakMap<Store, Set<string>>()
+
+/** Once per name and store: a misspelt or outdated option is ignored, as in 1.6.1, but not silently. */
+function warnOfUnknown(store: Store, raw: object): void {
+  for (const option in raw) {
+    if (KNOWN.has(option)) continue
+    let warned = WARNED.get(store)
+    if (warned === undefined) WARNED.set(store, (warned = new Set()))
+    if (warned.has(option)) continue
+    warned.add(option)
+    store.observer.log?.warn?.({ option }, 'unknown option is ignored')
+  }
+}

@@ -1,0 +1,53 @@
+import { scopeOf } from '../base/keys.js'
+
+/** A read or write of one key under way. */
+export interface Pending {
+  readonly key: string
+  /** The key was invalidated meanwhile: the result may be served, but not put in L1. */
+  isMarked: boolean
+  /** By a clear: its scan may have passed the key before a write of it arrived. */
+  isCleared: boolean
+  /** The term a flight waits or computes in; a result stored in it is no news to the flight. */
+  term: string | undefined
+}
+
+/**
+ * What is under way per key, so that news can reach it. Schedule: a read is sent, the key is
+ * deleted, the reply of the read arrives: it is served, but must not enter L1.
+ */
+export class PendingKeys {
+  readonly #open = new Map<string, Set<Pending>>()
+
+  begin(key: string): Pending {
+    const pending: Pending = { key, isMarked: false, isCleared: false, term: undefined }
+    const others = this.#open.get(key)
+    if (others === undefined) this.#open.set(key, new Set([pending]))
+    else others.add(pending)
+    return pending
+  }
+
+  end(pending: Pending): void {
+    const others = this.#open.get(pending.key)
+    if (others?.delete(pending) && others.size === 0) this.#open.delete(pending.key)
+  }
+
+  /** Marks what is under way, except what belongs to `term`. */
+  mark(key: string, term?: string): void {
+    for (const pending of this.#open.get(key) ?? []) {
+      if (term === undefined || pending.term !== term) pending.isMarked = true
+    }
+  }
+
+  /** Marks everything below a namespace path; `''` = everything. */
+  markAll(path: string): void {
+    const scope = scopeOf(path)
+    for (const [key, pendings] of this.#open) {
+      if (!key.startsWith(scope)) continue
+      for (const pending of pendings) pending.isMarked = pending.isCleared = true
+    }
+  }
+
+  get size(): number {
+    return this.#open.size
+  }
+}

@@ -1,0 +1,150 @@
+import type { Entry } from '../base/entry.js'
+import { E_FACTORY_HARD_TIMEOUT, E_LOCK_TIMEOUT, E_RECURSIVE_CALL } from '../base/errors.js'
+import { LATE, within } from '../base/promises.js'
+import { Flight } from '../flight/flights.js'
+import type { Found, Landing } from '../flight/flights.js'
+import { patience } from '../flight/patience.js'
+import type { Patience } from '../flight/patience.js'
+import { load } from './load.js'
+import { isServable, localCopy, serveHit } from './lookup.js'
+import { isStrict } from './store.js'
+import type { Call, Store } from './store.js'
+import { wasInvalidatedBefore } from './tags.js'
+
+/**
+ * A miss, told from top to bottom. Nobody runs the factory inside their own request: a flight
+ * runs, and every caller, its leader included, waits for it with its own patience.
+ */
+export async function getOrSet(store: Store, call: Call): Promise<unknown> {
+  let fails: 0 | 1 = 0
+  for (;;) {
+    const copy = call.isForced ? undefined : await localCopy(store, call)
+    if (copy !== undefined && isServable(store, copy)) return serveHit(store, call, copy, 'l1')
+
+    const joined = join(store, call)
+    const flight = joined ?? depart(store, call, copy, fails)
+    if (joined !== undefined) store.observer.stats.waiters++
+
+    const { fallback, tier, found } = await fallbackOf(store, call, flight, copy)
+    if (found?.trouble !== undefined && fallback === undefined && isStrict(store, call.settings)) {
+      return reject(store, call, found.trouble)
+    }
+    const bound = patience(call.settings, fallback !== undefined, joined === undefined)
+    if (isWaitingForItself(call, flight)) {
+      if (fallback !== undefined) return serveStale(store, call, fallback, tier)
+      return reject(store, call, new E_RECURSIVE_CALL(call.name))
+    }
+    const landing = await waitFor(store, call, flight, bound)
+    if (landing === LATE) return late(store, call, flight, bound, fallback, copy === undefined ? tier : 'l1')
+
+    if (landing.kind === 'entry') {
+      // A tag was invalidated before this call began, but after the flight did: not for us.
+      if (wasInvalidatedBefore(store, call.view, landing.entry, call.tagPosition)) continue
+      if (landing.trouble !== undefined && isStrict(store, call.settings)) return reject(store, call, landing.trouble)
+      return serveLanding(store, call, landing, joined === undefined)
+    }
+    if (landing.kind === 'nothing') {
+      store.observer.miss(call.name, call.trace)
+      return undefined
+    }
+    if (fallback !== undefined) return serveStale(store, call, fallback, tier)
+    if (joined === undefined || landing.isEverybodys) return reject(store, call, landing.error)
+    // The first failure was its leader's own: everybody left tries once more, and one of them leads.
+    fails = 1
+  }
+}
+
+/** The open flight of the key, if it may take this call. */
+function join(store: Store, call: Call): Flight | undefined {
+  const flight = store.flights.get(call.key)
+  if (flight === undefined) return undefined
+  const now = store.clock.now()
+  const age = now - flight.departedAt
+  if (age >= call.settings.lockAge) return undefined
+  // A forced call wants data that is younger than itself.
+  if (call.isForced && !(flight.isForced && !flight.isStarted)) return undefined
+  // Without news from the others, an older flight may have been invalidated unheard.
+  if (age >= store.maxL1Staleness && now >= store.verifiedUntil && !store.look(now)) return undefined
+  flight.followers++
+  return flight
+}
+
+/** Starts a flight, in the same tick in which none was found. */
+function depart(store: Store, call: Call, copy: Entry | undefined, fails: 0 | 1): Flight {
+  const flight = new Flight(call.key, store.clock.now(), call.isForced, fails)
+  store.flights.depart(flight)
+  void load(store, flight, call, copy).then((landing) => {
+    store.flights.close(flight)
+    flight.land(landing)
+    if (flight.followers > 0) store.observer.stampedePrevented(call.name, flight.followers)
+  })
+  return flight
+}
+
+/**
+ * What this caller may be served instead of waiting. L2 is asked first, within its bound: its
+ * stale value is younger news than L1's. Without grace nothing may be, and nothing is awaited.
+ */
+async function fallbackOf(store: Store, call: Call, flight: Flight, copy: Entry | undefined) {
+  const { grace, l2TimeoutWithCopy, hardTimeout } = call.settings
+  const none = { fallback: undefined, tier: 'l1' as const, found: undefined }
+  if (store.remote === undefined) {
+    return grace > 0 && copy !== undefined ? { ...none, fallback: copy } : none
+  }
+  const mayServe = grace > 0 && !call.isForced
+  if (!mayServe && !isStrict(store, call.settings)) return none
+  const wait = copy === undefined ? hardTimeout : l2TimeoutWithCopy
+  const found: Found | typeof LATE = await within(store.clock, flight.found, wait)
+  if (found === LATE) return { ...none, fallback: mayServe ? copy : undefined }
+  const isGone = copy !== undefined && !copy.isConfirmed && found.trouble === undefined && found.entry === undefined
+  if (!mayServe) return { ...none, found }
+  if (found.entry !== undefined) return { fallback: found.entry, tier: 'l2' as const, found }
+  return { ...none, fallback: isGone ? undefined : copy, found }
+}
+
+/** Would this wait never end, because the flight waits for the one whose factory is calling? */
+function isWaitingForItself(call: Call, flight: Flight): boolean {
+  return call.inside !== undefined && call.inside.isAwaitedBy(flight)
+}
+
+async function waitFor(store: Store, call: Call, flight: Flight, bound: Patience): Promise<Landing | typeof LATE> {
+  const left = bound.ms === Infinity ? Infinity : bound.ms - (store.clock.now() - call.startedAt)
+  if (left <= 0) return LATE
+  flight.waiting++
+  call.inside?.waitsFor.add(flight)
+  try {
+    return await flight.within(store.clock, left)
+  } finally {
+    call.inside?.waitsFor.delete(flight)
+    flight.waiting--
+  }
+}
+
+/** The wait is over, the flight is not: it goes on, and its result is stored. */
+function late(store: Store, call: Call, flight: Flight, bound: Patience, fallback: Entry | undefined, tier: 'l1' | 'l2'): unknown {
+  flight.isWanted = true
+  store.waitUntil?.(flight.done)
+  if (fallback !== undefined) return serveStale(store, call, fallback, tier)
+  return reject(store, call, bound.then === 'lock' ? new E_LOCK_TIMEOUT(call.name) : new E_FACTORY_HARD_TIMEOUT(call.name))
+}
+
+function serveLanding(store: Store, call: Call, landing: Landing & { kind: 'entry' }, isLeading: boolean): unknown {
+  const { entry, from } = landing
+  if (from !== 'factory') return serveHit(store, call, entry, from)
+  const value = store.codec.open(entry)
+  if (isLeading) store.observer.miss(call.name, call.trace)
+  else store.observer.coalesced(call.name, value, store.local === undefined ? 'l2' : 'l1', call.trace)
+  return value
+}
+
+function serveStale(store: Store, call: Call, entry: Entry, tier: 'l1' | 'l2'): unknown {
+  const value = store.codec.open(entry)
+  store.observer.hit(call.name, value, tier, true, call.trace)
+  return value
+}
+
+function reject(store: Store, call: Call, error: Error): never {
+  store.observer.readFailed(call.name, true)
+  throw error
+}
+

@@ -1,0 +1,5 @@
+export { BentoCache } from './bento/bento-cache.js'
+export { BentoStore, bentostore } from './bento/bento-store.js'
+export { errors } from './base/errors.js'
+export * as tracingChannels from './observe/channels.js'
+export type { CacheOperationMessage } from './observe/tracing.js'

@@ -1,0 +1,1 @@
+export { cacheOperation } from './tracing.js'

@@ -1,0 +1,142 @@
+import type { Clock } from '../base/contract.js'
+import { E_L2_CACHE_ERROR } from '../base/errors.js'
+import type { InternalOperationWrapper } from '../base/options.js'
+import { LATE, ignore, within } from '../base/promises.js'
+
+/** While L2 is known to be down it is asked this often whether it is back. */
+const PROBE_EVERY = 500
+/** A probe that has not answered for so long is given up; the next one is sent beside it. */
+const PROBE_LIFE = 2_000
+
+export interface GuardOptions {
+  clock: Clock
+  /** Asks the engine something that fails as long as it cannot serve. */
+  probe: () => Promise<unknown>
+  /** Is this rejection an outage, or an answer that says no? */
+  isOutage: (error: unknown) => boolean
+  /** `l2CircuitBreakerDuration`; undefined: none. */
+  breakerDuration: number | undefined
+  wrap: InternalOperationWrapper | undefined
+  report: (what: 'failed' | 'skipped' | 'down' | 'up', error?: unknown) => void
+}
+
+/**
+ * What stands between the flows and an L2 engine: bounds each wait, turns rejections into
+ * answers, and leaves an engine alone that is known to be down. One per store.
+ *
+ * An outage (connection lost, no answer within `l2Timeout`) is known until a probe succeeds.
+ * The breaker, if configured, opens on any failure; after its duration one operation is let
+ * through, and decides.
+ */
+export class Guard {
+  readonly #o: GuardOptions
+  #downSince: number | undefined
+  #probedAt = -Infinity
+  #breaksUntil: number | undefined
+  #isTrying = false
+
+  constructor(options: GuardOptions) {
+    this.#o = options
+  }
+
+  /** Local epoch ms at which the operation was sent that found the outage; undefined: L2 is there. */
+  get downSince(): number | undefined {
+    return this.#downSince
+  }
+
+  /**
+   * The operation's answer, or why there is none. The caller waits `bound` ms at most; the
+   * operation may still take effect later. Not answered after `outageAfter` ms = an outage.
+   */
+  async run<T>(operation: () => Promise<T>, bound: number, outageAfter = bound): Promise<T | E_L2_CACHE_ERROR> {
+    const { clock, wrap } = this.#o
+    if (this.#downSince !== undefined && this.#isStillDown()) return this.#skip()
+    const isTrial = this.#breaksUntil !== undefined
+    if (isTrial && (this.#isTrying || clock.now() < this.#breaksUntil!)) return this.#skip()
+    this.#isTrying = isTrial
+
+    const sentAt = clock.now()
+    try {
+      const answer = wrap === undefined ? operation() : wrap(operation)
+      const settled = await within(clock, answer, bound)
+      if (settled !== LATE) {
+        if (isTrial) this.#close()
+        return settled
+      }
+      ignore(answer)
+      if (outageAfter <= bound) this.#fell(sentAt)
+      else this.#watch(answer, sentAt, outageAfter - bound)
+      return this.#failed(new Error(`No answer within ${bound} ms`))
+    } catch (error) {
+      if (this.#o.isOutage(error)) this.#fell(sentAt)
+      return this.#failed(error)
+    }
+  }
+
+  /** Somebody learned elsewhere that L2 answers again. */
+  isBack(): void {
+    if (this.#downSince === undefined) return
+    this.#downSince = undefined
+    this.#o.report('up')
+  }
+
+  #skip(): E_L2_CACHE_ERROR {
+    this.#o.report('skipped')
+    return new E_L2_CACHE_ERROR(new Error('L2 is known to be down: not asked'))
+  }
+
+  #failed(error: unknown): E_L2_CACHE_ERROR {
+    if (this.#o.breakerDuration) this.#breaksUntil = this.#o.clock.now() + this.#o.breakerDuration
+    this.#isTrying = false
+    this.#o.report('failed', error)
+    return new E_L2_CACHE_ERROR(error)
+  }
+
+  #close(): void {
+    this.#isTrying = false
+    this.#breaksUntil = undefined
+  }
+
+  #fell(since: number): void {
+    if (this.#downSince !== undefined) return
+    this.#downSince = since
+    this.#probedAt = this.#o.clock.now()
+    this.#o.report('down')
+  }
+
+  /** A bounded caller has gone; the operation itself still tells whether L2 is there. */
+  #watch(answer: Promise<unknown>, sentAt: number, ms: number): void {
+    within(this.#o.clock, answer, ms).then(
+      (settled) => settled === LATE && this.#fell(sentAt),
+      (error) => this.#o.isOutage(error) && this.#fell(sentAt)
+    )
+  }
+
+  /** Nobody waits for the probe: it runs beside the calls that are skipped. */
+  #isStillDown(): boolean {
+    const now = this.#o.clock.now()
+    if (now - this.#probedAt >= PROBE_EVERY && !(this.#isProbing && now - this.#probedAt < PROBE_LIFE)) {
+      this.#probedAt = now
+      this.#isProbing = true
+      // A probe whose promise throws synchronously is a probe that failed.
+      new Promise((resolve) => resolve(this.#o.probe())).then(
+        () => ((this.#isProbing = false), this.isBack()),
+        (error) => ((this.#isProbing = false), this.#o.isOutage(error) || this.isBack())
+      )
+    }
+    return this.#downSince !== undefined
+  }
+  #isProbing = false
+}
+
+const CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'ENOTFOUND', 'EHOSTUNREACH', 'EAI_AGAIN', 'ENETUNREACH'])
+
+/** For engines that do not say it themselves. */
+export function looksLikeOutage(error: unknown): boolean {
+  const { code, name, message } = (error ?? {}) as { code?: string; name?: string; message?: string }
+  return (
+    CODES.has(code ?? '') ||
+    name === 'MaxRetriesPerRequestError' ||
+    /^(Connection is closed|Stream isn't writeable|The client is closed|LOADING|CLUSTERDOWN|MASTERDOWN|READONLY)/.test(message ?? '')
+  )
+}

@@ -1,0 +1,65 @@
+import type { TagMark } from '../base/entry.js'
+
+/** Most marks remembered; above it the oldest half goes. */
+const MOST = 50_000
+
+/**
+ * What this process knows of when tags were invalidated. Keys are the marks' paths. With an L2 a
+ * forgotten mark is merely unknown; without one (`isAuthority`) a forgotten mark must still hit, so
+ * every unknown tag counts as invalidated at the time of the youngest that was forgotten.
+ */
+export class TagMarks {
+  readonly #marks = new Map<string, TagMark>()
+  readonly #isAuthority: boolean
+  #floor = 0
+  #learned = 0
+
+  constructor(isAuthority: boolean) {
+    this.#isAuthority = isAuthority
+  }
+
+  /** Position in the order of learning: what is learned from now on is above it. */
+  get position(): number {
+    return this.#learned
+  }
+
+  of(path: string): TagMark {
+    let mark = this.#marks.get(path)
+    if (mark === undefined) {
+      mark = { time: this.#floor, knownUntil: this.#isAuthority ? Infinity : -1, learnedAt: this.#learned }
+      this.#marks.set(path, mark)
+      if (this.#marks.size > MOST) this.#forgetOldest()
+    }
+    return mark
+  }
+
+  /** A mark's time only ever grows. `knownUntil`: local epoch ms. */
+  learn(path: string, time: number, knownUntil: number): void {
+    const mark = this.of(path)
+    if (time > mark.time) {
+      mark.time = time
+      mark.learnedAt = ++this.#learned
+    }
+    mark.knownUntil = this.#isAuthority ? Infinity : knownUntil
+  }
+
+  /** L2 must be asked again. */
+  forget(path: string): void {
+    const mark = this.#marks.get(path)
+    if (mark !== undefined && !this.#isAuthority) mark.knownUntil = -1
+  }
+
+  forgetAll(): void {
+    for (const path of this.#marks.keys()) this.forget(path)
+  }
+
+  #forgetOldest(): void {
+    let left = MOST / 2
+    for (const [path, mark] of this.#marks) {
+      if (left-- === 0) break
+      if (this.#isAuthority) this.#floor = Math.max(this.#floor, mark.time)
+      mark.knownUntil = -1 // entries may still hold it
+      this.#marks.delete(path)
+    }
+  }
+}

@@ -1,0 +1,57 @@
+export { CacheBusMessageType } from './base/contract.js'
+export type {
+  Acquired,
+  AcquireOptions,
+  CacheBusMessage,
+  CacheDriver,
+  CacheSerializer,
+  Clock,
+  Ending,
+  Feed,
+  FeedEvent,
+  FeedListener,
+  L1CacheDriver,
+  L2CacheDriver,
+  Lease,
+  LeaseCapability,
+  LeaseInfo,
+  Logger,
+  ObjectStore,
+  SettleOptions,
+  SharedError,
+  Transport,
+  Transport as BusDriver,
+  Watch,
+} from './base/contract.js'
+export type {
+  Bytes,
+  ClearOptions,
+  DeleteByTagOptions,
+  DeleteManyOptions,
+  DeleteOptions,
+  Duration,
+  Emitter,
+  ExpireOptions,
+  Factory,
+  GetOptions,
+  GetOrSetForeverOptions,
+  GetOrSetOptions,
+  GetSetFactory,
+  GetSetFactoryContext,
+  HasOptions,
+  InternalOperationWrapper,
+  LeaseOptions,
+  RawBentoCacheOptions,
+  RawCommonOptions,
+  RawStoreOptions,
+  SetCommonOptions,
+  SetOptions,
+} from './base/options.js'
+export type { Stats } from './base/stats.js'
+export type { BentoCachePlugin } from './bento/bento-cache.js'
+export type { RetryQueueOptions } from './bus/retry-queue.js'
+export type { CacheProvider } from './cache/provider.js'
+export type { BusOptions, CreateBusDriverResult, CreateDriverResult } from './cache/wire.js'
+export type { CacheEvent, CacheEvents } from './observe/events.js'
+export type { CacheOperationMessage } from './observe/tracing.js'
+export type { MemoryConfig } from './drivers/memory/memory.js'
