@@ -19,7 +19,7 @@ import type {
 import { Settings } from '../base/settings.js'
 import type { Stats } from '../base/stats.js'
 import { checkTags } from '../flight/factory.js'
-import { getOrSet } from '../flow/get-or-set.js'
+import { Line, canFollow, getOrSet } from '../flow/get-or-set.js'
 import * as invalidation from '../flow/invalidate.js'
 import { get, has, pull, serveHit } from '../flow/lookup.js'
 import { viewOf } from '../flow/store.js'
@@ -64,12 +64,12 @@ export class Cache implements CacheProvider {
   getOrSet<T>(key: string, factory: GetSetFactory<T>, options?: Without<GetOrSetOptions<T>, 'key' | 'factory'>): Promise<T>
   getOrSet<T>(options: GetOrSetOptions<T>): Promise<T>
   getOrSet(a: string | GetOrSetOptions<any>, factory?: GetSetFactory<any>, options?: object): Promise<any> {
-    // The hit path: nothing is allocated but the promise, nobody is asked but L1.
     const raw = typeof a === 'string' ? (options as Raw | undefined) : a
     const name = typeof a === 'string' ? a : a?.key
     const store = this.#store
     const now = store.clock.now()
-    if (store.local !== undefined && (now < store.verifiedUntil || store.look(now)) && !store.observer.isActive) {
+    // The hit path: nothing is allocated but the promise, nobody is asked but L1.
+    if (!store.observer.isActive && store.local !== undefined && (now < store.verifiedUntil || store.look(now))) {
       const entry = store.local.read(this.#scope === '' ? name : this.#scope + name)
       if (entry !== undefined && now < entry.calmUntil && raw?.forceFresh !== true && verdict(store, this.#view, entry) === 'clear') {
         store.observer.stats.hits++
@@ -80,14 +80,15 @@ export class Cache implements CacheProvider {
         }
       }
     }
-    return this.#getOrSet(name, typeof a === 'string' ? factory : a?.factory, raw, this.#defaults)
+    return this.#getOrSet(name, typeof a === 'string' ? factory : a?.factory, raw, false, now)
   }
 
   getOrSetForever<T>(key: string, factory: GetSetFactory<T>, options?: Without<GetOrSetForeverOptions<T>, 'key' | 'factory'>): Promise<T>
   getOrSetForever<T>(options: GetOrSetForeverOptions<T>): Promise<T>
   getOrSetForever(a: string | GetOrSetForeverOptions<any>, factory?: GetSetFactory<any>, options?: object): Promise<any> {
-    if (typeof a === 'string') return this.#getOrSet(a, factory, options, this.#forever)
-    return this.#getOrSet(a?.key, a?.factory, a, this.#forever)
+    const now = this.#store.clock.now()
+    if (typeof a === 'string') return this.#getOrSet(a, factory, options, true, now)
+    return this.#getOrSet(a?.key, a?.factory, a, true, now)
   }
 
   get<T = any>(key: string): Promise<T | undefined | null>
@@ -101,13 +102,13 @@ export class Cache implements CacheProvider {
   set(key: string, value: any, options?: SetCommonOptions): Promise<boolean>
   set(options: SetOptions): Promise<boolean>
   set(a: string | SetOptions, value?: any, options?: object): Promise<boolean> {
-    return this.#set(typeof a === 'string' ? { ...options, key: a, value } : a, this.#defaults)
+    return this.#set(typeof a === 'string' ? { ...options, key: a, value } : a, false)
   }
 
   setForever(key: string, value: any, options?: SetCommonOptions): Promise<boolean>
   setForever(options: SetOptions): Promise<boolean>
   setForever(a: string | SetOptions, value?: any, options?: object): Promise<boolean> {
-    return this.#set(typeof a === 'string' ? { ...options, key: a, value } : a, this.#forever)
+    return this.#set(typeof a === 'string' ? { ...options, key: a, value } : a, true)
   }
 
   has(key: string, options?: Without<HasOptions, 'key'>): Promise<boolean>
@@ -186,43 +187,59 @@ export class Cache implements CacheProvider {
     for (const end of ends) if (end.status === 'rejected') observer.trouble('could not disconnect', end.reason)
   }
 
-  async #getOrSet(key: unknown, factory: unknown, raw: Raw | undefined, defaults: Settings): Promise<unknown> {
-    const name = checkKey(key)
-    const path = this.#scope + name
-    const call: Call = this.#call(name, path, factory, raw, defaults, undefined)
-    if (!this.#store.observer.isActive) return getOrSet(this.#store, call)
-    this.#store.observer.log?.debug?.({ cacheName: this.name, key: name, tags: call.tags }, 'getOrSet')
-    return this.#store.observer.trace('getOrSet', path, async (trace) => {
-      const entry = this.#hit(path, call)
+  #getOrSet(key: unknown, factory: unknown, raw: Raw | undefined, isForever: boolean, now: number): Promise<unknown> {
+    const store = this.#store
+    try {
+      const name = checkKey(key)
+      if (store.observer.isActive) return this.#observed(this.#callOf(name, factory, raw, isForever))
+
+      const flight = store.flights.get(this.#scope === '' ? name : this.#scope + name)
+      if (flight !== undefined && raw?.forceFresh !== true && store.recursion.current() === undefined) {
+        if (canFollow(store, flight, this.#settings(raw, isForever), now)) {
+          const line = (flight.line ??= new Line(store, flight)) as Line
+          return line.join(this.#callOf, name, factory, raw, isForever)
+        }
+      }
+      return getOrSet(store, this.#callOf(name, factory, raw, isForever))
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+  }
+
+  #observed(call: Call): Promise<unknown> {
+    const { observer } = this.#store
+    observer.log?.debug?.({ cacheName: this.name, key: call.name, tags: call.tags }, 'getOrSet')
+    return observer.trace('getOrSet', call.key, async (trace) => {
+      const entry = this.#hit(call)
       if (entry !== undefined) return serveHit(this.#store, { ...call, trace }, entry, 'l1')
       return getOrSet(this.#store, { ...call, trace })
     })
   }
 
   /** The hit path again, for stores that somebody observes. */
-  #hit(path: string, call: Call) {
+  #hit(call: Call) {
     const { local, clock, verifiedUntil, look } = this.#store
     const now = clock.now()
-    const entry = now < verifiedUntil || look(now) ? local?.read(path) : undefined
+    const entry = now < verifiedUntil || look(now) ? local?.read(call.key) : undefined
     if (entry === undefined || now >= entry.calmUntil || call.isForced) return undefined
     return verdict(this.#store, this.#view, entry) === 'clear' ? entry : undefined
   }
 
-  #call(name: string, key: string, factory: unknown, raw: Raw | undefined, defaults: Settings, trace: ReadTrace | undefined): Call {
+  readonly #callOf = (name: string, factory: unknown, raw: Raw | undefined, isForever: boolean, tagPosition?: number): Call => {
     const store = this.#store
     return {
       view: this.#view,
       name,
-      key,
-      settings: this.#settings(raw, defaults),
-      trace,
+      key: this.#scope + name,
+      settings: this.#settings(raw, isForever),
+      trace: undefined,
       factory: factory as GetSetFactory<unknown>,
       tags: raw?.tags === undefined ? NO_TAGS : checkTags(raw.tags),
       isForced: raw?.forceFresh === true,
       skipL2Write: raw?.skipL2Write === true,
       skipBusNotify: raw?.skipBusNotify === true,
       startedAt: store.clock.now(),
-      tagPosition: store.tagMarks.position,
+      tagPosition: tagPosition ?? store.tagMarks.position,
       inside: store.recursion.current(),
     }
   }
@@ -232,12 +249,12 @@ export class Cache implements CacheProvider {
     return { view: this.#view, name, key: this.#scope + name, settings: this.#settings(raw as Raw), trace }
   }
 
-  #settings(raw: Raw | undefined, defaults = this.#defaults): Settings {
+  #settings(raw: Raw | undefined, isForever = false): Settings {
     if (raw !== undefined && this.#store.observer.log !== undefined) warnOfUnknown(this.#store, raw)
-    return defaults.overlay(raw)
+    return (isForever ? this.#forever : this.#defaults).overlay(raw)
   }
 
-  async #set(o: SetOptions | undefined, defaults: Settings): Promise<boolean> {
+  async #set(o: SetOptions | undefined, isForever: boolean): Promise<boolean> {
     const name = checkKey(o?.key)
     const { value, tags, skipL2Write, skipBusNotify } = o!
     const writing = {
@@ -245,7 +262,7 @@ export class Cache implements CacheProvider {
       name,
       key: this.#scope + name,
       value,
-      settings: this.#settings(o, defaults),
+      settings: this.#settings(o, isForever),
       tags: tags === undefined ? NO_TAGS : checkTags(tags),
       skipL2Write: skipL2Write === true,
       skipBusNotify: skipBusNotify === true,

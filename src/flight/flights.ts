@@ -41,6 +41,8 @@ export class Flight {
   followers = 0
   /** Calls that wait for it now; a run that fails with none is a background failure. */
   waiting = 0
+  /** Its followers without bounds; made by the first of them. */
+  line: unknown
   /** Somebody was answered without it and counts on its result. */
   isWanted = false
   /** An older flight of the key that still runs: too old for newcomers, but not invalidated. */

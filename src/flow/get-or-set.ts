@@ -1,6 +1,7 @@
 import type { Entry } from '../base/entry.js'
 import { E_FACTORY_HARD_TIMEOUT, E_LOCK_TIMEOUT, E_RECURSIVE_CALL } from '../base/errors.js'
 import { LATE, within } from '../base/promises.js'
+import type { Settings } from '../base/settings.js'
 import { Flight } from '../flight/flights.js'
 import type { Found, Landing } from '../flight/flights.js'
 import { patience } from '../flight/patience.js'
@@ -15,15 +16,14 @@ import { wasInvalidatedBefore } from './tags.js'
  * A miss, told from top to bottom. Nobody runs the factory inside their own request: a flight
  * runs, and every caller, its leader included, waits for it with its own patience.
  */
-export async function getOrSet(store: Store, call: Call): Promise<unknown> {
-  let fails: 0 | 1 = 0
+export async function getOrSet(store: Store, call: Call, fails: 0 | 1 = 0): Promise<unknown> {
   for (;;) {
-    const copy = call.isForced ? undefined : await localCopy(store, call)
+    const kept = call.isForced ? undefined : localCopy(store, call)
+    const copy = kept instanceof Promise ? await kept : kept
     if (copy !== undefined && isServable(store, copy)) return serveHit(store, call, copy, 'l1')
 
     const joined = join(store, call)
     const flight = joined ?? depart(store, call, copy, fails)
-    if (joined !== undefined) store.observer.stats.waiters++
 
     const { fallback, tier, found } = await fallbackOf(store, call, flight, copy)
     if (found?.trouble !== undefined && fallback === undefined && isStrict(store, call.settings)) {
@@ -37,21 +37,86 @@ export async function getOrSet(store: Store, call: Call): Promise<unknown> {
     const landing = await waitFor(store, call, flight, bound)
     if (landing === LATE) return late(store, call, flight, bound, fallback, copy === undefined ? tier : 'l1')
 
-    if (landing.kind === 'entry') {
-      // A tag was invalidated before this call began, but after the flight did: not for us.
-      if (wasInvalidatedBefore(store, call.view, landing.entry, call.tagPosition)) continue
-      if (landing.trouble !== undefined && isStrict(store, call.settings)) return reject(store, call, landing.trouble)
-      return serveLanding(store, call, landing, joined === undefined)
+    const isOurs = joined === undefined
+    const answer = settle(store, call, landing, isOurs)
+    if (answer !== AGAIN) return answer
+    if (landing.kind === 'failed') {
+      if (fallback !== undefined) return serveStale(store, call, fallback, tier)
+      if (isOurs || landing.isEverybodys) return reject(store, call, landing.error)
+      // The first failure was its leader's own: everybody left tries once more, and one of them leads.
+      fails = 1
     }
-    if (landing.kind === 'nothing') {
-      store.observer.miss(call.name, call.trace)
-      return undefined
-    }
-    if (fallback !== undefined) return serveStale(store, call, fallback, tier)
-    if (joined === undefined || landing.isEverybodys) return reject(store, call, landing.error)
-    // The first failure was its leader's own: everybody left tries once more, and one of them leads.
-    fails = 1
   }
+}
+
+/** Builds the call of a follower, which most followers never need. */
+export type CallOf = (name: string, factory: unknown, raw: object | undefined, isForever: boolean, tagPosition: number) => Call
+
+/**
+ * The cheapest wait, for callers without bounds and without anything to fall back on. One function
+ * serves all followers of a flight: reactions run in the order in which they were registered, so
+ * the n-th one is the n-th caller's, and all that is held for it is its arguments.
+ */
+export class Line {
+  readonly #store: Store
+  readonly #flight: Flight
+  readonly #arguments: unknown[] = []
+  #next = 0
+
+  constructor(store: Store, flight: Flight) {
+    this.#store = store
+    this.#flight = flight
+  }
+
+  join(callOf: CallOf, name: string, factory: unknown, raw: object | undefined, isForever: boolean): Promise<unknown> {
+    const { observer, tagMarks } = this.#store
+    observer.stats.waiters++
+    this.#flight.followers++
+    this.#flight.waiting++
+    this.#arguments.push(callOf, name, factory, raw, isForever, tagMarks.position)
+    return this.#flight.done.then(this.#land)
+  }
+
+  readonly #land = (landing: Landing): unknown => {
+    const store = this.#store
+    const at = this.#next
+    this.#next += 6
+    this.#flight.waiting--
+    if (landing.kind === 'entry' && landing.from === 'factory' && landing.trouble === undefined && landing.entry.tags.length === 0) {
+      store.observer.stats.coalesced++
+      return store.codec.open(landing.entry)
+    }
+    const [callOf, name, factory, raw, isForever, position] = this.#arguments.slice(at, at + 6) as [CallOf, ...Parameters<CallOf>]
+    const call = callOf(name, factory, raw, isForever, position)
+    const answer = settle(store, call, landing, false)
+    if (answer !== AGAIN) return answer
+    if (landing.kind === 'failed' && landing.isEverybodys) return reject(store, call, landing.error)
+    return getOrSet(store, call, landing.kind === 'failed' ? 1 : 0)
+  }
+}
+
+/** May this flight be followed by a call that nothing distinguishes from its leader's? */
+export function canFollow(store: Store, flight: Flight, settings: Settings, now: number): boolean {
+  const { lockTimeout, hardTimeout, grace, lockAge } = settings
+  const isUnbounded = lockTimeout === Infinity && hardTimeout === Infinity
+  const hasNoFallback = grace === 0 || (store.remote === undefined && store.local?.read(flight.key) === undefined)
+  const age = now - flight.departedAt
+  return isUnbounded && hasNoFallback && !isStrict(store, settings) && age < Math.min(lockAge, store.maxL1Staleness)
+}
+
+const AGAIN = Symbol('again')
+
+/** What a landing is to one caller; AGAIN when it has to decide about a failure, or to fly once more. */
+function settle(store: Store, call: Call, landing: Landing, isLeading: boolean): unknown {
+  if (landing.kind === 'failed') return AGAIN
+  if (landing.kind === 'nothing') {
+    store.observer.miss(call.name, call.trace)
+    return undefined
+  }
+  // A tag was invalidated before this call began, but after the flight did: not for this caller.
+  if (wasInvalidatedBefore(store, call.view, landing.entry, call.tagPosition)) return AGAIN
+  if (landing.trouble !== undefined && isStrict(store, call.settings)) return reject(store, call, landing.trouble)
+  return serveLanding(store, call, landing, isLeading)
 }
 
 /** The open flight of the key, if it may take this call. */
@@ -66,6 +131,7 @@ function join(store: Store, call: Call): Flight | undefined {
   // Without news from the others, an older flight may have been invalidated unheard.
   if (age >= store.maxL1Staleness && now >= store.verifiedUntil && !store.look(now)) return undefined
   flight.followers++
+  store.observer.stats.waiters++
   return flight
 }
 

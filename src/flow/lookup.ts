@@ -66,13 +66,20 @@ export async function pull(store: Store, reading: Reading): Promise<unknown> {
   return value
 }
 
-/** What L1 holds and no tag has hit; stale and unconfirmed ones too. Asks L2 for marks it does not know. */
-export async function localCopy(store: Store, { view, key, settings }: Reading): Promise<Entry | undefined> {
-  const entry = store.local?.find(key)
+/**
+ * What L1 holds and no tag has hit; stale and unconfirmed ones too. A promise only when L2 has to
+ * be asked for marks: a burst of calls must find the flight that its first call departs.
+ */
+export function localCopy(store: Store, reading: Reading): Entry | undefined | Promise<Entry | undefined> {
+  const entry = store.local?.find(reading.key)
   if (entry === undefined) return undefined
-  const known = verdict(store, view, entry)
-  const judged = known === 'unknown' ? await judge(store, view, entry, boundOf(settings, true)) : known
-  return judged === 'clear' ? entry : undefined
+  const known = verdict(store, reading.view, entry)
+  if (known === 'unknown') return judgedCopy(store, reading, entry)
+  return known === 'clear' ? entry : undefined
+}
+
+async function judgedCopy(store: Store, { view, settings }: Reading, entry: Entry): Promise<Entry | undefined> {
+  return (await judge(store, view, entry, boundOf(settings, true))) === 'clear' ? entry : undefined
 }
 
 /** May be served without asking anybody: fresh (or in a back-off), and nothing was missed since. */
