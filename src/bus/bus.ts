@@ -1,5 +1,6 @@
 import type { CacheBusMessage, Clock, Transport } from '../base/contract.js'
 import type { InternalOperationWrapper } from '../base/options.js'
+import { LATE, ignore, within } from '../base/promises.js'
 import type { Observer } from '../observe/observer.js'
 import { RetryQueue } from './retry-queue.js'
 import type { RetryQueueOptions } from './retry-queue.js'
@@ -14,6 +15,8 @@ export interface BusOptions {
   clock: Clock
   observer: Observer
   wrap: InternalOperationWrapper | undefined
+  /** How long a verb waits for a message to be sent, ms. */
+  timeout: number
   hasFeed: boolean
   /** What was heard; `isFed`: the sender has told it by the feed as well. */
   onMessage: (message: CacheBusMessage, isFed: boolean) => void
@@ -42,6 +45,12 @@ export class Bus {
 
   /** Never rejects: what cannot be sent is logged and kept for later. */
   async publish(message: CacheBusMessage): Promise<void> {
+    if (this.#queue.size > 0) {
+      // The bus is in trouble: in order behind the others, and no verb waits for it.
+      this.#queue.add(message)
+      void this.#queue.drain()
+      return
+    }
     try {
       await this.#send(message)
     } catch (error) {
@@ -58,7 +67,12 @@ export class Bus {
   }
 
   async #send(message: CacheBusMessage): Promise<void> {
-    await this.#wrapped(() => this.#o.transport.publish(this.#channel, { ...message }))
+    const sent = this.#wrapped(() => this.#o.transport.publish(this.#channel, { ...message }))
+    // A client may queue while its link is down: the verb must not wait for that.
+    if ((await within(this.#o.clock, sent, this.#o.timeout)) === LATE) {
+      ignore(sent)
+      throw new Error(`The bus has not answered within ${this.#o.timeout} ms`)
+    }
     this.#o.observer.published(message)
   }
 

@@ -16,6 +16,7 @@ import type {
   SetCommonOptions,
   SetOptions,
 } from '../base/options.js'
+import { LATE, within } from '../base/promises.js'
 import { Settings } from '../base/settings.js'
 import type { Stats } from '../base/stats.js'
 import { checkTags } from '../flight/factory.js'
@@ -178,13 +179,20 @@ export class Cache implements CacheProvider {
     return { ...stats, executions: { ...stats.executions } }
   }
 
-  /** Lets go of leases, connections and timers. Deletes nothing. May be called twice. */
-  async disconnect(): Promise<void> {
-    const { leases, bus, remote, local, observer } = this.#store
+  /** Lets go of leases, connections and timers, in 3 s at most. Deletes nothing. May be called twice. */
+  disconnect(): Promise<void> {
+    return (this.#store.disconnecting ??= this.#disconnect())
+  }
+
+  async #disconnect(): Promise<void> {
+    const { leases, bus, remote, local, observer, clock } = this.#store
     await leases?.close()
-    const ends = await Promise.allSettled([bus?.disconnect(), remote?.disconnect()])
+    const ends = Promise.allSettled([bus?.disconnect(), remote?.disconnect()])
     local?.disconnect()
-    for (const end of ends) if (end.status === 'rejected') observer.trouble('could not disconnect', end.reason)
+    const settled = await within(clock, ends, 2_000)
+    for (const end of settled === LATE ? [] : settled) {
+      if (end.status === 'rejected') observer.trouble('could not disconnect', end.reason)
+    }
   }
 
   #getOrSet(key: unknown, factory: unknown, raw: Raw | undefined, isForever: boolean, now: number): Promise<unknown> {

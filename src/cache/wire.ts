@@ -132,6 +132,7 @@ export function wire(name: string, description: StoreDescription, globals: Globa
     maxL1Staleness: feed === undefined ? Infinity : maxL1Staleness,
     waitUntil: globals.waitUntil,
     calm: new Map(),
+    disconnecting: undefined,
     verifiedUntil: feed === undefined ? Infinity : 0,
     look: (now) => feed?.look(now) ?? false,
   }
@@ -155,6 +156,7 @@ export function wire(name: string, description: StoreDescription, globals: Globa
       clock,
       observer,
       wrap,
+      timeout: defaults.l2Timeout,
       hasFeed: feed !== undefined,
       onMessage: (message, isFed) => obey(store, message, isFed && clock.now() < store.verifiedUntil),
       onGap: () => feed === undefined && heard(store, { kind: 'gap' }),

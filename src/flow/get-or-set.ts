@@ -189,7 +189,11 @@ async function waitFor(store: Store, call: Call, flight: Flight, bound: Patience
 /** The wait is over, the flight is not: it goes on, and its result is stored. */
 function late(store: Store, call: Call, flight: Flight, bound: Patience, fallback: Entry | undefined, tier: 'l1' | 'l2'): unknown {
   flight.isWanted = true
-  store.waitUntil?.(flight.done)
+  try {
+    store.waitUntil?.(flight.done)
+  } catch (error) {
+    store.observer.trouble('waitUntil threw', error)
+  }
   if (fallback !== undefined) return serveStale(store, call, fallback, tier)
   return reject(store, call, bound.then === 'lock' ? new E_LOCK_TIMEOUT(call.name) : new E_FACTORY_HARD_TIMEOUT(call.name))
 }

@@ -54,7 +54,10 @@ export async function load(store: Store, flight: Flight, call: Call, copy: Entry
 /** What may end the flight before anything is computed. */
 async function look(work: Work): Promise<Landing | undefined> {
   const { store, flight, call, copy, pending } = work
-  if (flight.isForced) return undefined
+  if (flight.isForced) {
+    flight.arrive({ entry: undefined, trouble: undefined })
+    return undefined
+  }
   const seen = (work.seen = await lookInL2(store, call, copy !== undefined))
   const { entry, trouble } = seen
   flight.arrive({ entry, trouble })
@@ -112,10 +115,9 @@ async function landTheirs(work: Work, turn: Turn & { kind: 'theirs' }, asking: A
 }
 
 /** Somebody else computes and nobody waits here: the stale copy is calm until that one's time is over. */
-function leave({ store, flight, copy }: Work, turn: Turn & { kind: 'leave' | 'look' }): Landing | undefined {
+function leave(work: Work, turn: Turn & { kind: 'leave' | 'look' }): Landing | undefined {
   if (turn.kind === 'look') return undefined
-  const until = store.clock.now() + turn.ms
-  if (copy !== undefined && store.local?.read(flight.key) === copy) copy.calmUntil = Math.min(until, copy.deadAt)
+  backOff(work, turn.ms)
   return { kind: 'nothing' }
 }
 
@@ -225,11 +227,11 @@ async function fail(work: Work, draft: Draft, cause: unknown, grant: Grant | und
   return { kind: 'failed', error: cause instanceof E_UNDEFINED_VALUE ? cause : error, isEverybodys }
 }
 
-/** No refresh of the stale value before the back-off is over; its grace does not get longer by that. */
-function backOff({ store, flight, call, copy, seen, pending }: Work, graceBackoff: number): void {
-  if (graceBackoff <= 0) return
+/** No refresh of the stale value for so long; its grace does not get longer by that. */
+function backOff({ store, flight, call, copy, seen, pending }: Work, ms: number): void {
+  if (ms <= 0) return
   const { key } = flight
-  const until = store.clock.now() + graceBackoff
+  const until = store.clock.now() + ms
   const kept = store.local?.read(key)
   if (kept !== undefined && kept === copy) {
     kept.calmUntil = Math.min(until, kept.deadAt)

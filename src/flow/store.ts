@@ -41,6 +41,8 @@ export interface Store {
   readonly waitUntil: ((work: Promise<unknown>) => void) | undefined
   /** Back-offs of stale values that no L1 holds: until when no refresh is tried. */
   readonly calm: Map<string, number>
+  /** Set by the first `disconnect()`: the others join it. */
+  disconnecting: Promise<void> | undefined
   /** Local epoch ms until which L1 may be served without a look. Infinity without a feed. */
   verifiedUntil: number
   /** Catches up with other processes at once, if that is possible. */
@@ -55,10 +57,11 @@ export interface View {
 }
 
 export function viewOf(path: string): View {
-  const paths = new Map<string, string>()
+  let paths: Map<string, string> | undefined // most views of one call see no tag
   return {
     path,
     tagPath(tag) {
+      paths ??= new Map()
       let found = paths.get(tag)
       if (found === undefined) {
         if (paths.size > 10_000) paths.clear()

@@ -11,12 +11,12 @@ import type {
   Watch,
 } from '../../base/contract.js'
 import { expireText } from '../../base/entry.js'
-import { isOutage, refusalOf } from './client.js'
+import { isNoPermission, isOutage } from './client.js'
 import type { Command, RedisClient } from './client.js'
 import type { RedisFeed } from './feed.js'
 import { parseError } from './frames.js'
 import type { Names } from './keys.js'
-import { ACQUIRE, EXPIRE, FULFILL, MARK, RENEW, SETTLE } from './scripts.js'
+import { ACQUIRE, EXPIRE, FULFILL, MARK, RENEW, SETTLE, TAKE } from './scripts.js'
 
 /** What our own envelopes end in (`base/entry.ts`). */
 const TAIL = /"createdAt":\d{13},"logicalExpiration":\d{13}}$/
@@ -35,6 +35,8 @@ export class RedisLease implements LeaseCapability {
   readonly #names: Names
   readonly #feed: RedisFeed
   readonly #inlineBytes: number
+  /** Older than Redis 6.2. */
+  #hasNoGetDel = false
 
   constructor(o: { client: RedisClient; names: Names; feed: RedisFeed; inlineBytes: number }) {
     this.#client = o.client
@@ -131,7 +133,8 @@ export class RedisLease implements LeaseCapability {
     const keys = lease === undefined ? [value] : [value, lease]
     const args = [staleAt === undefined ? '' : Math.floor(staleAt), this.#feed.channel, `E${this.#feed.head('', key)}`]
     try {
-      for (let rewrite: string[] = []; ; ) {
+      let rewrite: string[] = []
+      for (let tries = 0; tries < 5; tries++) {
         const answer = await EXPIRE.run(this.#client, keys, [...args, ...rewrite])
         if (answer !== 'foreign') return Number(answer) === 1
         const text = (await this.#client.get(value)) ?? ''
@@ -141,12 +144,22 @@ export class RedisLease implements LeaseCapability {
       if (!isScriptingRefused(error)) throw error
       return this.#expireWithoutScripts(key, staleAt)
     }
+    // Not even text: what we read is not what is stored, so it cannot be rewritten.
+    const [existed] = await this.#delete([key])
+    return existed!
   }
 
   /** Get and delete. */
-  async take(key: string, take: Command): Promise<string | null> {
-    const [, text] = await this.#write(key, take, 'D')
-    return text
+  async take(key: string): Promise<string | null> {
+    const value = this.#names.value(key)
+    try {
+      const [, text] = await this.#write(key, this.#hasNoGetDel ? TAKE(value) : ['getdel', value], 'D')
+      return text
+    } catch (error) {
+      if (this.#hasNoGetDel || !isUnknownCommand(error)) throw error
+      this.#hasNoGetDel = true
+      return this.take(key)
+    }
   }
 
   async put(key: string, text: string, keepMs: number | null): Promise<void> {
@@ -226,7 +239,7 @@ export class RedisLease implements LeaseCapability {
    * The lease first: a leader in between is refused. Not a transaction: a PUBLISH that is
    * forbidden, or memory that is full, must not undo the rest.
    */
-  #write(key: string, write: Command, letter: 'D' | 'P'): Promise<any[]> {
+  #write(key: string, write: Command, letter: 'D' | 'E' | 'P'): Promise<any[]> {
     const lease = this.#names.lease(key)
     // Where a Cluster has no place for the lease, something that answers in its stead.
     const revoke: Command = lease === undefined ? ['exists', this.#names.value(key)] : ['unlink', lease]
@@ -270,7 +283,7 @@ export class RedisLease implements LeaseCapability {
     if (text === null) return false
     const rewritten = this.#rewritten(text, staleAt)
     const write: Command = rewritten === '' ? ['unlink', value] : ['set', value, rewritten, 'xx', 'keepttl']
-    await this.#write(key, write, 'D')
+    await this.#write(key, write, 'E')
     return true
   }
 
@@ -304,8 +317,11 @@ function isEnvelope(text: string): boolean {
 }
 
 function isScriptingRefused(error: unknown): boolean {
-  const refusal = refusalOf(error)
-  return refusal === 'NOPERM' || (refusal === 'ERR' && /unknown command/i.test((error as Error).message))
+  return isNoPermission(error) || isUnknownCommand(error)
+}
+
+function isUnknownCommand(error: unknown): boolean {
+  return error instanceof Error && /^ERR unknown command/i.test(error.message)
 }
 
 async function inChunks<T>(keys: readonly string[], one: (key: string) => Promise<T>): Promise<T[]> {

@@ -236,7 +236,7 @@ if ARGV[3] ~= '' then redis.pcall('PUBLISH', ARGV[3], ARGV[4]) end
 return tonumber(ARGV[2])`)
 
 /** GETDEL, for servers older than 6.2. */
-export const TAKE = new Script(`
-local text = redis.call('GET', KEYS[1])
-if text then redis.call('UNLINK', KEYS[1]) end
-return text`)
+export function TAKE(key: string): Command {
+  const lua = "local text = redis.call('GET', KEYS[1]) if text then redis.call('UNLINK', KEYS[1]) end return text"
+  return ['eval', lua, 1, key]
+}
