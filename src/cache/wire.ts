@@ -56,8 +56,6 @@ export type Globals = Omit<RawBentoCacheOptions, 'emitter'> & { emitter: Emitter
 const LEASE_TTL = 3_000
 const LOSS_GRACE = 1_000
 const MAX_L1_STALENESS = 2_000
-/** Without news, what is known of a tag is asked again after so long. */
-const TAG_TRUST = 5_000
 
 /**
  * description → store → cache. The only place that makes tiers, flights, leases, bus and observer,
@@ -128,7 +126,6 @@ export function wire(name: string, description: StoreDescription, globals: Globa
     bus: undefined,
     lossGrace: durationOr(leaseOptions.lossGrace, 'leases.lossGrace', LOSS_GRACE),
     servesUnverified: servesUnverified(options.onUnverified),
-    tagTrust: feed === undefined ? TAG_TRUST : Infinity,
     maxL1Staleness: feed === undefined ? Infinity : maxL1Staleness,
     waitUntil: globals.waitUntil,
     calm: new Map(),

@@ -5,6 +5,7 @@ import type { Settings } from '../base/settings.js'
 import type { News } from '../bus/coherence.js'
 import { TAG_PREFIX, boundOf, isStrict, offsetOf } from './store.js'
 import type { Reading, Store, View } from './store.js'
+import { trustedUntil } from './tags.js'
 
 /**
  * L1 and everything under way learn of it. Flights of the key take no newcomers, reads of it
@@ -26,7 +27,7 @@ export function heard(store: Store, news: News): void {
       return
     case 'tag':
       if (news.time === undefined && store.remote !== undefined) store.tagMarks.forget(news.key)
-      else store.tagMarks.learn(news.key, news.time ?? store.clock.now(), store.clock.now() + store.tagTrust)
+      else store.tagMarks.learn(news.key, news.time ?? store.clock.now(), trustedUntil(store))
       return
     case 'delete':
       store.local?.delete(news.key)
@@ -86,11 +87,11 @@ export async function removeByTag(store: Store, view: View, tags: readonly strin
   const paths = [...new Set(tags)].map(view.tagPath)
   if (paths.length === 0) return true
   const now = store.clock.now() + offsetOf(store)
-  for (const path of paths) store.tagMarks.learn(path, now, store.clock.now() + store.tagTrust)
+  for (const path of paths) store.tagMarks.learn(path, now, trustedUntil(store))
   if (store.remote !== undefined) {
     const time = await store.remote.mark(paths, boundOf(settings, false))
     if (time instanceof E_L2_CACHE_ERROR) throwIfStrict(store, settings, time)
-    else for (const path of paths) store.tagMarks.learn(path, time, store.clock.now() + store.tagTrust)
+    else for (const path of paths) store.tagMarks.learn(path, time, trustedUntil(store))
   }
   for (const tag of new Set(tags)) {
     await publish(store, view, CacheBusMessageType.Set, [TAG_PREFIX + tag])

@@ -34,8 +34,6 @@ export interface Store {
   readonly lossGrace: number
   /** An unconfirmed copy may be served when L2 cannot be asked. */
   readonly servesUnverified: boolean
-  /** How long what is known of a tag may be trusted without news. */
-  readonly tagTrust: number
   /** How long an open flight may be joined while the feed vouches for nothing; Infinity without a feed. */
   readonly maxL1Staleness: number
   readonly waitUntil: ((work: Promise<unknown>) => void) | undefined

@@ -75,17 +75,23 @@ export function youngestMark(store: Store, view: View, entry: Entry): number {
   return Math.max(0, ...marksOf(store, view, entry).map((mark) => mark.time))
 }
 
+const TAG_TRUST = 5_000
+
 const LEARNING = new WeakMap<Store, Map<string, Promise<void>>>()
 
 async function ask(store: Store, paths: readonly string[], bound: Bound): Promise<void> {
   const found = await store.remote!.readMany(paths, bound)
   if (found instanceof E_L2_CACHE_ERROR) return
-  const knownUntil = store.clock.now() + store.tagTrust
   paths.forEach((path, i) => {
     const entry = found[i]
     const time = entry === undefined ? 0 : Number(store.codec.open(entry))
-    store.tagMarks.learn(path, Number.isFinite(time) ? time : 0, knownUntil)
+    store.tagMarks.learn(path, Number.isFinite(time) ? time : 0, trustedUntil(store))
   })
+}
+
+/** A feed tells when a mark changes; without one, what is known of a tag is asked again before long. */
+export function trustedUntil(store: Store): number {
+  return store.verifiedUntil < Infinity ? Infinity : store.clock.now() + TAG_TRUST
 }
 
 /** Found once per entry and reading view, so that a hit looks nothing up. */

@@ -115,7 +115,7 @@ export class RedisFeed implements Feed {
     this.#isStanding = false
     this.#epoch++
     for (const stop of this.#stop.splice(0)) stop()
-    for (const watches of this.#watches.values()) for (const watch of [...watches]) watch.close()
+    for (const watches of this.#watches.values()) for (const watch of watches) watch.close()
   }
 
   #stands(): void {

@@ -170,7 +170,7 @@ if alive ~= term or holder ~= attempt then
   if outcome == 'V' or outcome == 'N' then tell(outcome) elseif alive ~= term then tell('A') end
   return 'lost'
 end
-if outcome == 'F' and fails == '0' and (wanted == '1' or followers) then outcome, fails = 'A', 1 end
+if outcome == 'F' and fails == '0' and backoff == 0 and (wanted == '1' or followers) then outcome, fails = 'A', 1 end
 if outcome == 'A' then
   if followers then wanted = 1 end
   -- Nobody's: a late RENEW or ACQUIRE of this attempt must not take the lease back.

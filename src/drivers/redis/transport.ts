@@ -64,7 +64,7 @@ export class RedisTransport implements Transport {
   }
 
   async disconnect(): Promise<void> {
-    for (const channel of [...this.#channels.keys()]) await this.unsubscribe(channel)
+    for (const channel of this.#channels.keys()) await this.unsubscribe(channel)
     await this.#link.release()
   }
 }

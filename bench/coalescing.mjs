@@ -1,0 +1,152 @@
+// What waiting costs: N callers, one cold key, one flight. Time from the first call to the last
+// answer without the factory's own, and bytes held per waiter while it runs.
+import { layered, ours, SMALL, TTL, upstream } from './contenders.mjs'
+import { paired, ratio, summary } from './paired.mjs'
+import { fixed, heading, isMain, spread, table } from './report.mjs'
+
+export const SIZES = [1_000, 10_000, 100_000]
+export const SHARED = 'one shared promise'
+export const OWN = 'a pending promise each'
+export const OURS = 'ours by reference'
+const UPSTREAM = '1.6.1 by reference'
+
+/** Each prepares `open(round)` → { call, land }: ask for a cold key; end its factory. */
+export const contenders = {
+  [SHARED]: lane(async () => () => {
+    let land
+    const shared = new Promise((resolve) => (land = resolve))
+    return { call: () => shared, land: () => land(SMALL) }
+  }),
+  'a promise each, chained to it': lane(async () => () => {
+    let land
+    const shared = new Promise((resolve) => (land = resolve))
+    return { call: () => shared.then(itself), land: () => land(SMALL) }
+  }),
+  [OWN]: lane(async () => () => {
+    const lands = []
+    return { call: () => new Promise((resolve) => lands.push(resolve)), land: () => lands.forEach((land) => land(SMALL)) }
+  }),
+  [OURS]: lane(async () => getOrSet(await ours({ l1: { serialize: false } }), SMALL)),
+  'ours by reference, object form': lane(async () => getOrSet(await ours({ l1: { serialize: false } }), SMALL, true)),
+  'ours, a copy each (default)': lane(async () => getOrSet(await ours({ l1: {} }), SMALL)),
+  'layered-loader': lane(async () => {
+    let computed
+    const loader = await layered({ load: () => new Promise((resolve) => (computed = resolve)) })
+    return (round) => ({ call: () => loader.get(`post:${round}`), land: () => computed(SMALL) })
+  }),
+  [UPSTREAM]: lane(async () => getOrSet(await upstream({ l1: { serialize: false } }), SMALL, true), 10_000),
+}
+
+const names = Object.keys(contenders)
+
+/** @returns figures(name, callers) → { us, held }, and times(name, callers) = its time / that of the shared promise */
+export async function waits({ rounds = 9, only = names, sizes = SIZES } = {}) {
+  const orders = sizes.map((callers) => ({ callers, what: 'time' }))
+  orders.push({ callers: 10_000, what: 'held' })
+  const samples = await paired(import.meta.url, { names: only, rounds, orders })
+  const of = (name, callers, what) => samples[name].filter((sample) => sample.callers === callers && sample.what === what)
+  return {
+    us: (name, callers) => median(of(name, callers, 'time'), 'us'),
+    held: (name) => median(of(name, 10_000, 'held'), 'held'),
+    times: (name, callers) => ratio(of(name, callers, 'time'), of(SHARED, callers, 'time'), 'us'),
+  }
+}
+
+if (isMain(import.meta)) {
+  heading('Waiting: N callers, one cold key, without the factory')
+  const { us, held, times } = await waits()
+  table([
+    ['contender', ...SIZES.map((callers) => `ms, ${fixed(callers)}`), ...SIZES.map((callers) => `× shared, ${fixed(callers)}`), 'B held per waiter'],
+    ...names.map((name) => {
+      const sizes = SIZES.filter((callers) => us(name, callers) !== undefined)
+      const blank = SIZES.slice(sizes.length).map(() => '–')
+      return [
+        name,
+        ...sizes.map((callers) => fixed(us(name, callers).median / 1000, 2)),
+        ...blank,
+        ...sizes.map((callers) => spread(times(name, callers), 2)),
+        ...blank,
+        fixed(held(name).median),
+      ]
+    }),
+  ])
+  const perCaller = SIZES.map((callers) => `${fixed((us(OURS, callers).median * 1000) / callers)} ns`)
+  console.log(`\nours by reference, per caller at ${SIZES.map((n) => fixed(n)).join(' / ')}: ${perCaller.join(' / ')}`)
+  console.log(`held beyond its own promise: ${fixed(held(OURS).median - held(OWN).median)} B (bar: ≤ 100 B)`)
+}
+
+function getOrSet(cache, value, isObject = false) {
+  return (round) => {
+    let land
+    const key = `post:${round}`
+    const factory = () => new Promise((resolve) => (land = resolve))
+    const options = { ttl: TTL }
+    const call = { key, factory, ttl: TTL }
+    return {
+      call: isObject ? () => cache.getOrSet(call) : () => cache.getOrSet(key, factory, options),
+      land: () => land(value),
+    }
+  }
+}
+
+function lane(prepare, most = Infinity) {
+  return async () => {
+    const open = await prepare()
+    let round = 0
+    return async ({ callers, what }) => {
+      if (callers > most) return undefined
+      if (what === 'held') return { held: await weigh(open(round++), callers) }
+      const repeats = Math.max(1, 20_000 / callers)
+      const sample = []
+      for (let i = 0; i < repeats; i++) {
+        globalThis.gc()
+        sample.push(await time(open(round++), callers))
+      }
+      return { us: summary(sample).median }
+    }
+  }
+}
+
+/** Microseconds from the first call to the last answer; the factory ends as soon as all have asked. */
+async function time(source, callers) {
+  let left = callers
+  let isOver
+  const over = new Promise((resolve) => (isOver = resolve))
+  const caller = async () => {
+    const value = await source.call()
+    if (value?.id !== SMALL.id) throw new Error('a wrong answer')
+    if (--left === 0) isOver()
+  }
+  const start = performance.now()
+  for (let i = 0; i < callers; i++) caller()
+  await turn()
+  source.land()
+  await over
+  return (performance.now() - start) * 1000
+}
+
+async function weigh(source, callers) {
+  const waiting = new Array(callers).fill(undefined)
+  globalThis.gc()
+  const before = process.memoryUsage().heapUsed
+  for (let i = 0; i < callers; i++) waiting[i] = source.call()
+  await turn()
+  globalThis.gc()
+  const held = (process.memoryUsage().heapUsed - before) / callers
+  source.land()
+  await Promise.all(waiting)
+  return held
+}
+
+/** What has been asked is under way: no factory of these contenders starts later. */
+function turn() {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+function itself(value) {
+  return value
+}
+
+function median(samples, field) {
+  return samples.length === 0 ? undefined : summary(samples.map((sample) => sample[field]))
+}

@@ -1,0 +1,56 @@
+// How each library is set up; imported late, so that a lane loads no other library than its own.
+
+/** Ours, from the build. `l1` and `l2` are driver options, absent without that tier. */
+export async function ours({ l1, l2, bus = false, ...options }) {
+  const { BentoCache, bentostore } = await import('../dist/index.js')
+  return build({ BentoCache, bentostore, memory: '../dist/drivers/memory/memory.js', redis: '../dist/drivers/redis/redis.js' }, { l1, l2, bus, options })
+}
+
+/** npm's bentocache 1.6.1. */
+export async function upstream({ l1, l2, bus = false, ...options }) {
+  const { BentoCache, bentostore } = await import('bentocache')
+  return build({ BentoCache, bentostore, memory: 'bentocache/drivers/memory', redis: 'bentocache/drivers/redis' }, { l1, l2, bus, options })
+}
+
+/** layered-loader 16.1.0. `load` answers what no tier has; `redis` and `subscriber` are clients. */
+export async function layered({ load, inMemory = true, redis, subscriber, ttl = TTL }) {
+  const { Loader } = await import('layered-loader/core')
+  const config = { dataSourceGetOneFn: load }
+  if (inMemory) config.inMemoryCache = { cacheType: 'lru-map', ttlInMsecs: ttl, maxItems: 1000 }
+  if (redis !== undefined) {
+    const { RedisCache, createNotificationPair } = await import('layered-loader/redis')
+    config.asyncCache = new RedisCache(redis, { json: true, ttlInMsecs: ttl, prefix: 'layered:' })
+    if (subscriber !== undefined) {
+      const { publisher, consumer } = createNotificationPair({ channel: 'layered', publisherRedis: redis, consumerRedis: subscriber })
+      Object.assign(config, { notificationPublisher: publisher, notificationConsumer: consumer })
+    }
+  }
+  const loader = new Loader(config)
+  await loader.init()
+  return loader
+}
+
+/** An hour: nothing expires during a bench. */
+export const TTL = 3_600_000
+
+/** About 100 bytes of JSON. */
+export const SMALL = { id: 4711, name: 'Ada Lovelace', mail: 'ada@example.org', tags: ['a', 'b'], isActive: true, visits: 42 }
+
+/** About 2 kB of JSON: a post with its comments. */
+export const POST = {
+  id: 1,
+  title: 'On the analytical engine',
+  body: 'It can do whatever we know how to order it to perform. '.repeat(14),
+  comments: Array.from({ length: 12 }, (_, id) => ({ id, author: `reader ${id}`, text: 'As reported by those who were there.', likes: id * 3 })),
+}
+
+async function build({ BentoCache, bentostore, memory, redis }, { l1, l2, bus, options }) {
+  const store = bentostore()
+  if (l1 !== undefined) store.useL1Layer((await import(memory)).memoryDriver(l1))
+  if (l2 !== undefined) {
+    const { redisDriver, redisBusDriver } = await import(redis)
+    store.useL2Layer(redisDriver(l2))
+    if (bus) store.useBus(redisBusDriver({ connection: l2.connection.options }))
+  }
+  return new BentoCache({ default: 'bench', ttl: TTL, ...options, stores: { bench: store } })
+}

@@ -1,0 +1,38 @@
+// The application: posts from a slow database, behind BentoCache. Everything else in this
+// folder only sets the stage: serve.mjs runs this file in one or several processes.
+import { createServer } from 'node:http'
+import { BentoCache, bentostore } from 'bentocache'
+import { memoryDriver } from 'bentocache/drivers/memory'
+import { redisDriver } from 'bentocache/drivers/redis'
+import { Redis } from 'ioredis'
+import { getPostFromDb } from './database.mjs'
+
+const { MODE, REDIS_URL, HOST_DIRECTORY, CACHE_PREFIX: prefix } = process.env
+
+const posts = bentostore().useL1Layer(memoryDriver())
+if (REDIS_URL) {
+  posts.useL2Layer(redisDriver({ connection: new Redis(REDIS_URL), prefix }))
+} else if (HOST_DIRECTORY) {
+  const { hostDriver } = await import('bentocache/drivers/host')
+  posts.useL2Layer(hostDriver({ directory: HOST_DIRECTORY }))
+}
+
+const bento = new BentoCache({ default: 'posts', stores: { posts } })
+
+function findPost(id) {
+  if (MODE === 'unprotected') return getPostFromDb(id)
+  return bento.getOrSet(`post:${id}`, () => getPostFromDb(id), { ttl: '1h' })
+}
+
+const server = createServer({ keepAliveTimeout: 120_000 }, async (request, response) => {
+  const id = /^\/posts\/(\d+)$/.exec(request.url)?.[1]
+  if (id === undefined) return response.writeHead(404).end()
+  try {
+    const post = await findPost(Number(id))
+    response.setHeader('content-type', 'application/json').end(JSON.stringify(post))
+  } catch (error) {
+    response.writeHead(500).end(String(error))
+  }
+})
+
+server.listen(0, '127.0.0.1')

@@ -1,0 +1,124 @@
+// One mode, from a cold start to its numbers: processes, connections, one moment, the count.
+import { fork } from 'node:child_process'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { createDatabase } from './database.mjs'
+import { connectionsPerProcess } from './limits.mjs'
+import { describe } from './modes.mjs'
+import { Trouble } from './trouble.mjs'
+import { plural } from './words.mjs'
+
+const POST = {
+  id: 1,
+  title: 'Ten thousand readers, one query',
+  body: 'Everybody wants this post at once, and the cache does not have it yet. '.repeat(8).trim(),
+}
+
+/**
+ * @param mode one of `MODES`
+ * @param options what the command line said
+ * @param tier environment that tells the application its shared tier; empty without one
+ * @param directory where the database file goes
+ */
+export async function runMode(mode, options, tier, directory, progress) {
+  const { processes } = describe(mode, options)
+  const file = join(directory, `${mode}.db`)
+  const database = createDatabase(file, POST)
+  const started = []
+  const start = (script, environment) => {
+    const child = launch(script, environment)
+    started.push(child)
+    return child
+  }
+  try {
+    progress.stage(`${mode}: starting ${plural(processes, 'process', 'processes')}`)
+    const server = start('serve.mjs', {
+      ...tier,
+      MODE: mode,
+      PROCESSES: processes,
+      DATABASE_FILE: file,
+      QUERY_MS: options.queryMs,
+      ...(mode === 'fleet' && options.killLeader ? { KILL_LEADER: 1 } : {}),
+    })
+    const { port } = await news(server, 'port')
+
+    progress.stage(`${mode}: opening ${plural(options.clients, 'connection', 'connections')}`)
+    const groups = shares(options.clients).map((clients) =>
+      start('clients.mjs', { PORT: port, CLIENTS: clients, POST: POST.id }),
+    )
+    await everyone(groups, 'ready', options.clients, progress)
+
+    progress.stage(`${mode}: ${plural(options.clients, 'request', 'requests')} at once`)
+    const answered = everyone(groups, 'times', options.clients, progress)
+    for (const group of groups) group.send('fire', () => {})
+    const answers = await answered
+
+    return {
+      mode,
+      processes,
+      requests: options.clients,
+      failed: answers.reduce((sum, { failed }) => sum + failed, 0),
+      queries: database.countQueries(),
+      ms: summary(answers.flatMap(({ times }) => times)),
+    }
+  } finally {
+    await Promise.all(started.map(stop))
+    database.close()
+  }
+}
+
+/** So many client processes that neither a core nor a limit on open files is in the way. */
+function shares(clients) {
+  const wanted = Math.min(8, Math.max(4, availableParallelism()))
+  const groups = Math.min(clients, Math.max(wanted, Math.ceil(clients / connectionsPerProcess())))
+  return Array.from({ length: groups }, (_, n) => Math.floor((clients + n) / groups))
+}
+
+function launch(script, environment) {
+  const child = fork(join(import.meta.dirname, script), {
+    env: { ...process.env, ...environment },
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  })
+  child.complaints = ''
+  child.stderr.setEncoding('utf8').on('data', (text) => (child.complaints += text))
+  return child
+}
+
+function stop(child) {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  return new Promise((resolve) => {
+    child.once('exit', resolve)
+    if (child.connected) child.disconnect() // they end when they are left alone
+  })
+}
+
+/** What each group says under that name; the counts it sends before move the progress. */
+function everyone(groups, name, total, progress) {
+  const counts = groups.map(() => 0)
+  return Promise.all(
+    groups.map((group, n) =>
+      news(group, name, (soFar) => {
+        counts[n] = soFar
+        progress.count(counts.reduce((a, b) => a + b), total)
+      }),
+    ),
+  )
+}
+
+/** The first message of a child that has `name`. */
+function news(child, name, onCount = () => {}) {
+  return new Promise((resolve, reject) => {
+    child.on('message', (message) => {
+      if (name in message) resolve(message)
+      else if (message.trouble !== undefined) reject(new Trouble(`${message.trouble}\n${child.complaints}`.trim()))
+      else if (message.count !== undefined) onCount(message.count)
+    })
+    child.once('exit', (code, signal) => reject(new Trouble(`a process ended early (${signal ?? code})\n${child.complaints}`.trim())))
+  })
+}
+
+function summary(times) {
+  const sorted = times.sort((a, b) => a - b)
+  const at = (share) => Math.round(sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0)
+  return { p50: at(0.5), p99: at(0.99), max: at(1) }
+}

@@ -1,0 +1,30 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    allowOnly: false,
+    maxWorkers: 2,
+    pool: 'forks',
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'fast',
+          include: ['test/{unit,behaviour,types}/**/*.test.ts'],
+          testTimeout: 10_000,
+        },
+      },
+      {
+        // Real servers and processes: one file at a time, or they would measure each other.
+        extends: true,
+        test: {
+          name: 'real',
+          include: ['test/{drivers,process,compat,demo,package}/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+  },
+})
