@@ -44,8 +44,8 @@ export interface Process {
 export async function startProcess(script: string | URL, o: ProcessOptions = {}): Promise<Process> {
   const url = script instanceof URL ? script : pathToFileURL(script)
   const flags = [...(o.execArgv ?? []), '--input-type=module', '--eval', ANSWERING]
-  const child = spawn(o.node ?? process.execPath, [...flags, '--', ...(o.args ?? [])], {
-    env: { ...process.env, ...o.env, SCRIPT: url.href },
+  const child = spawn(o.node ?? process.execPath, [...flags, '--', url.href, ...(o.args ?? [])], {
+    env: { ...process.env, ...o.env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     serialization: 'advanced', // undefined, dates and bytes arrive as they are
   })
@@ -152,7 +152,7 @@ function rebuild({ cause, ...fields }: Thrown): Error {
 
 /** Runs in the child: imports the script, and answers with what its exports return. */
 const ANSWERING = `
-const script = import(process.env.SCRIPT)
+const script = import(process.argv[1])
 const starting = (at) => new Promise((resolve) => {
   const spin = () => { while (Date.now() < at); resolve() }
   setTimeout(spin, Math.max(0, at - Date.now() - 3))
@@ -161,7 +161,7 @@ process.on('message', async ({ id, at, verb, args }) => {
   try {
     const module = await script
     if (at) await starting(at)
-    if (verb && typeof module[verb] !== 'function') throw new TypeError(process.env.SCRIPT + ' exports no ' + verb)
+    if (verb && typeof module[verb] !== 'function') throw new TypeError(process.argv[1] + ' exports no ' + verb)
     process.send({ id, value: verb ? await module[verb](...args) : null })
   } catch (error) {
     process.send({ id, error: describe(error) })

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { after, systemClock } from '../../base/clock.js'
-import type { Feed, FeedEvent, FeedListener, Logger, Watch } from '../../base/contract.js'
+import { after } from '../../base/clock.js'
+import type { Clock, Feed, FeedEvent, FeedListener, Logger, Watch } from '../../base/contract.js'
 import { isNoPermission } from './client.js'
 import { head, parseFrame } from './frames.js'
 import type { Link } from './link.js'
@@ -21,6 +21,7 @@ export class RedisFeed implements Feed {
   readonly #origin = randomBytes(8).toString('hex')
   readonly #link: Link
   readonly #scope: string
+  readonly #clock: Clock
   readonly #log: Logger | undefined
   readonly #watches = new Map<string, Set<KeyWatch>>()
   #listener: FeedListener | undefined
@@ -38,9 +39,10 @@ export class RedisFeed implements Feed {
   #stop: (() => void)[] = []
 
   /** `scope`: what tells values of one database, prefix and all, from those of any other. */
-  constructor(o: { link: Link; scope: string; log: Logger | undefined }) {
+  constructor(o: { link: Link; scope: string; clock: Clock; log: Logger | undefined }) {
     this.#link = o.link
     this.#scope = o.scope
+    this.#clock = o.clock
     this.#log = o.log
   }
 
@@ -94,6 +96,7 @@ export class RedisFeed implements Feed {
 
   watch(key: string): Watch {
     const watch = new KeyWatch({
+      clock: this.#clock,
       hears: () => this.hears,
       closed: () => {
         const watches = this.#watches.get(key)
@@ -161,7 +164,7 @@ export class RedisFeed implements Feed {
 
   #verifyAgain(): void {
     const pause = Math.max(10, Math.min(this.#maxStaleness / 4, 2_500))
-    const stop = after(systemClock, pause, () => {
+    const stop = after(this.#clock, pause, () => {
       this.#stop = this.#stop.filter((other) => other !== stop)
       if (this.hears) void this.#verify()
       void this.#measure()
@@ -171,7 +174,7 @@ export class RedisFeed implements Feed {
   }
 
   async #verify(): Promise<void> {
-    const sentAt = Date.now()
+    const sentAt = this.#clock.now()
     if (this.#pingSentAt !== undefined) {
       // Half-open: the other end is gone and nobody told us.
       if (sentAt - this.#pingSentAt > SILENCE) this.#link.subscriber.renew()
@@ -190,7 +193,7 @@ export class RedisFeed implements Feed {
   }
 
   async #measure(): Promise<void> {
-    const sentAt = Date.now()
+    const sentAt = this.#clock.now()
     if (this.#timeSentAt !== undefined) {
       if (sentAt - this.#timeSentAt > SILENCE) this.#link.client.renew()
       return
@@ -198,7 +201,7 @@ export class RedisFeed implements Feed {
     this.#timeSentAt = sentAt
     try {
       const [seconds, micros] = await this.#link.client.call(['time'])
-      const took = Date.now() - sentAt
+      const took = this.#clock.now() - sentAt
       const server = Number(seconds) * 1_000 + Number(micros) / 1_000
       this.#samples.push({ offset: Math.round(server - sentAt - took / 2), took })
       if (this.#samples.length > 8) this.#samples.shift()
@@ -212,12 +215,12 @@ export class RedisFeed implements Feed {
 const NO_SAMPLE = { offset: 0, took: Infinity }
 
 class KeyWatch implements Watch {
-  readonly #o: { hears: () => boolean; closed: () => void }
+  readonly #o: { clock: Clock; hears: () => boolean; closed: () => void }
   readonly #events: FeedEvent[] = []
   #resolve: ((event: FeedEvent | 'timeout') => void) | undefined
   #waitingSince: number | undefined
 
-  constructor(o: { hears: () => boolean; closed: () => void }) {
+  constructor(o: { clock: Clock; hears: () => boolean; closed: () => void }) {
     this.#o = o
   }
 
@@ -231,7 +234,7 @@ class KeyWatch implements Watch {
     if (event !== undefined) return Promise.resolve(event)
     const ms = this.#o.hears() ? timeoutMs : Math.min(timeoutMs, this.#pace())
     return new Promise((resolve) => {
-      const stop = after(systemClock, ms, () => this.#resolve?.('timeout'))
+      const stop = after(this.#o.clock, ms, () => this.#resolve?.('timeout'))
       this.#resolve = (settled) => {
         this.#resolve = undefined
         stop()
@@ -247,7 +250,7 @@ class KeyWatch implements Watch {
 
   /** The longer it took already, the less another moment matters. */
   #pace(): number {
-    const now = Date.now()
+    const now = this.#o.clock.now()
     this.#waitingSince ??= now
     return Math.min(SLOWEST_POLL, Math.max(1, (now - this.#waitingSince) / 2))
   }

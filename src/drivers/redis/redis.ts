@@ -1,6 +1,7 @@
 import { parseBytes } from '../../base/bytes.js'
 import type { Bytes } from '../../base/bytes.js'
-import type { L2CacheDriver, LeaseCapability, Logger } from '../../base/contract.js'
+import { systemClock } from '../../base/clock.js'
+import type { Clock, L2CacheDriver, LeaseCapability, Logger } from '../../base/contract.js'
 import { clean, under } from '../../base/keys.js'
 import { BaseDriver } from '../base-driver.js'
 import { refusalOf } from './client.js'
@@ -41,6 +42,7 @@ export interface RedisConfig {
   /** Values up to this size travel to those who wait for them; they read larger ones. Default `'8kb'`. */
   inlineBytes?: Bytes | undefined
   logger?: Logger | undefined
+  clock?: Clock | undefined
 }
 
 export interface RedisBusConfig {
@@ -180,7 +182,8 @@ function openRoot(config: RedisConfig, prefix: string): Root {
   const link = openLink(config.connection, config.subscriber)
   const { client } = link
   const names = new Names({ root: prefix, keyPrefix: client.keyPrefix, isCluster: client.isCluster })
-  const feed = new RedisFeed({ link, scope: `${client.db}:${client.keyPrefix}${prefix}`, log: config.logger })
+  const scope = `${client.db}:${client.keyPrefix}${prefix}`
+  const feed = new RedisFeed({ link, scope, clock: config.clock ?? systemClock, log: config.logger })
   const inlineBytes = parseBytes(config.inlineBytes ?? '8kb', 'inlineBytes')
   return {
     link,

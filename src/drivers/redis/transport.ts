@@ -51,7 +51,10 @@ export class RedisTransport implements Transport {
           wasLost = false
         },
         lost: () => (wasLost = true),
-        refused: reject,
+        refused: (error) => {
+          unlisten()
+          reject(error)
+        },
       })
       const stops = this.#channels.get(channel) ?? []
       this.#channels.set(channel, [...stops, unlisten, resolve])
