@@ -1,6 +1,6 @@
 // How each library is set up; imported late, so that a lane loads no other library than its own.
 
-/** Ours, from the build. `l1` and `l2` are driver options, absent without that tier. */
+/** Ours, from the build. `l1`: options of the memory driver; `l2`: a connection; absent: no such tier. */
 export async function ours({ l1, l2, bus = false, ...options }) {
   const { BentoCache, bentostore } = await import('../dist/index.js')
   return build({ BentoCache, bentostore, memory: '../dist/drivers/memory/memory.js', redis: '../dist/drivers/redis/redis.js' }, { l1, l2, bus, options })
@@ -12,17 +12,19 @@ export async function upstream({ l1, l2, bus = false, ...options }) {
   return build({ BentoCache, bentostore, memory: 'bentocache/drivers/memory', redis: 'bentocache/drivers/redis' }, { l1, l2, bus, options })
 }
 
-/** layered-loader 16.1.0. `load` answers what no tier has; `redis` and `subscriber` are clients. */
-export async function layered({ load, inMemory = true, redis, subscriber, ttl = TTL }) {
+/** layered-loader 16.1.0. `load` answers what no tier has. */
+export async function layered({ load, l1 = true, l2, bus = false }) {
   const { Loader } = await import('layered-loader/core')
   const config = { dataSourceGetOneFn: load }
-  if (inMemory) config.inMemoryCache = { cacheType: 'lru-map', ttlInMsecs: ttl, maxItems: 1000 }
-  if (redis !== undefined) {
+  if (l1) config.inMemoryCache = { cacheType: 'lru-map', ttlInMsecs: TTL, maxItems: 1000 }
+  if (l2 !== undefined) {
     const { RedisCache, createNotificationPair } = await import('layered-loader/redis')
-    config.asyncCache = new RedisCache(redis, { json: true, ttlInMsecs: ttl, prefix: 'layered:' })
-    if (subscriber !== undefined) {
-      const { publisher, consumer } = createNotificationPair({ channel: 'layered', publisherRedis: redis, consumerRedis: subscriber })
-      Object.assign(config, { notificationPublisher: publisher, notificationConsumer: consumer })
+    const { Redis } = await import('ioredis')
+    const redis = new Redis(l2)
+    config.asyncCache = new RedisCache(redis, { json: true, ttlInMsecs: TTL, prefix: 'layered:' })
+    if (bus) {
+      const pair = createNotificationPair({ channel: 'layered', publisherRedis: redis, consumerRedis: new Redis(l2) })
+      Object.assign(config, { notificationPublisher: pair.publisher, notificationConsumer: pair.consumer })
     }
   }
   const loader = new Loader(config)
@@ -49,8 +51,8 @@ async function build({ BentoCache, bentostore, memory, redis }, { l1, l2, bus, o
   if (l1 !== undefined) store.useL1Layer((await import(memory)).memoryDriver(l1))
   if (l2 !== undefined) {
     const { redisDriver, redisBusDriver } = await import(redis)
-    store.useL2Layer(redisDriver(l2))
-    if (bus) store.useBus(redisBusDriver({ connection: l2.connection.options }))
+    store.useL2Layer(redisDriver({ connection: l2 }))
+    if (bus) store.useBus(redisBusDriver({ connection: l2 }))
   }
   return new BentoCache({ default: 'bench', ttl: TTL, ...options, stores: { bench: store } })
 }

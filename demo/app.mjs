@@ -24,7 +24,7 @@ function findPost(id) {
   return bento.getOrSet(`post:${id}`, () => getPostFromDb(id), { ttl: '1h' })
 }
 
-const server = createServer({ keepAliveTimeout: 120_000 }, async (request, response) => {
+export const server = createServer({ keepAliveTimeout: 120_000 }, async (request, response) => {
   const id = /^\/posts\/(\d+)$/.exec(request.url)?.[1]
   if (id === undefined) return response.writeHead(404).end()
   try {
@@ -34,5 +34,3 @@ const server = createServer({ keepAliveTimeout: 120_000 }, async (request, respo
     response.writeHead(500).end(String(error))
   }
 })
-
-server.listen(0, '127.0.0.1')

@@ -36,6 +36,7 @@ async function fire() {
   await new Promise((resolve) => setImmediate(resolve)) // each has its connection now
   const firedAt = performance.now()
   const times = []
+  let cut = 0 // its process died
   let failed = 0
   await Promise.all(
     requests.map(async ({ send, answer }) => {
@@ -44,13 +45,14 @@ async function fire() {
         const { status, body } = await answer
         if (status !== 200 || JSON.parse(body).id !== Number(POST)) throw new Error(`answered ${status}`)
         times.push(performance.now() - firedAt)
-      } catch {
-        failed++
+      } catch (error) {
+        if (error.code === 'ECONNRESET') cut++
+        else failed++
       }
-      tell(times.length + failed)
+      tell(times.length + cut + failed)
     }),
   )
-  process.send({ times, failed })
+  process.send({ times, cut, failed })
 }
 
 function ask(agent, path) {

@@ -21,7 +21,8 @@ export async function run(options, progress) {
     const broken = results.map((result) => brokenPromise(result, options)).filter((text) => text !== undefined)
     if (options.json) {
       const { clients, queryMs } = options
-      process.stdout.write(`${JSON.stringify({ clients, queryMs, modes: results })}\n`)
+      const modes = results.map(({ cut: _, ...shown }) => shown)
+      process.stdout.write(`${JSON.stringify({ clients, queryMs, modes })}\n`)
       for (const text of broken) process.stderr.write(`BROKEN PROMISE  ${text}\n`)
     } else {
       process.stdout.write(terminalText({ results, options, coordinator, broken }))

@@ -1,4 +1,5 @@
 // The four ways to run the application, and what each of them promises.
+import { number, plural } from './words.mjs'
 
 export const MODES = ['unprotected', 'process', 'processes', 'fleet']
 
@@ -17,11 +18,10 @@ export function describe(mode, { clients, instances, killLeader }) {
 }
 
 /** What a result broke, in words; `undefined` if it kept its promise. */
-export function brokenPromise(result, options) {
-  const { promised } = describe(result.mode, options)
-  const killed = result.mode === 'fleet' && options.killLeader
-  const mayFail = killed ? Math.ceil(options.clients / options.instances) : 0 // those of the dead process
-  if (result.queries !== promised) return `${result.mode}: ${result.queries} queries, promised were ${promised}`
-  if (result.failed > mayFail) return `${result.mode}: ${result.failed} requests failed, at most ${mayFail} may`
+export function brokenPromise({ mode, queries, failed, cut }, options) {
+  const { promised } = describe(mode, options)
+  const excused = mode === 'fleet' && options.killLeader ? cut : 0 // they died with their process
+  if (queries !== promised) return `${mode}: the database saw ${plural(queries, 'query', 'queries')}, not ${number(promised)}`
+  if (failed > excused) return `${mode}: ${plural(failed - excused, 'request', 'requests')} failed`
   return undefined
 }

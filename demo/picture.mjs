@@ -10,8 +10,8 @@ const BARS = { left: 282, width: 450, height: 28, least: 5 }
 
 const STYLE = `
     text { font-family: system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
-    .card { fill: #ffffff; stroke: #d1d9e0 } .title { font-size: 22px; font-weight: 650 } .muted { fill: #59636e }
-    .small { font-size: 13px } .mode { font-size: 16px; font-weight: 650 } .queries { font-size: 20px; font-weight: 700 }
+    .card { fill: #ffffff; stroke: #d1d9e0 } .title { font-size: 22px; font-weight: 600 } .muted { fill: #59636e }
+    .small { font-size: 13px } .mode { font-size: 16px; font-weight: 600 } .queries { font-size: 20px; font-weight: 700 }
     .axis { stroke: #d1d9e0 } .unprotected { fill: #d1242f } .process { fill: #1a7f37 } .processes { fill: #bc7c00 } .fleet { fill: #0969da }
     @media (prefers-color-scheme: dark) {
       text { fill: #f0f6fc } .card { fill: #0d1117; stroke: #3d444d } .muted { fill: #9198a1 } .axis { stroke: #3d444d }

@@ -19,6 +19,8 @@ const POST = {
  * @param options what the command line said
  * @param tier environment that tells the application its shared tier; empty without one
  * @param directory where the database file goes
+ * @returns a row of the table: `failed` counts requests without a post, `cut` those of them whose
+ * process died; `ms` is about the others
  */
 export async function runMode(mode, options, tier, directory, progress) {
   const { processes } = describe(mode, options)
@@ -57,9 +59,10 @@ export async function runMode(mode, options, tier, directory, progress) {
       mode,
       processes,
       requests: options.clients,
-      failed: answers.reduce((sum, { failed }) => sum + failed, 0),
+      failed: sum(answers, ({ cut, failed }) => cut + failed),
       queries: database.countQueries(),
       ms: summary(answers.flatMap(({ times }) => times)),
+      cut: sum(answers, ({ cut }) => cut),
     }
   } finally {
     await Promise.all(started.map(stop))
@@ -99,7 +102,7 @@ function everyone(groups, name, total, progress) {
     groups.map((group, n) =>
       news(group, name, (soFar) => {
         counts[n] = soFar
-        progress.count(counts.reduce((a, b) => a + b), total)
+        progress.count(sum(counts, (n) => n), total)
       }),
     ),
   )
@@ -115,6 +118,10 @@ function news(child, name, onCount = () => {}) {
     })
     child.once('exit', (code, signal) => reject(new Trouble(`a process ended early (${signal ?? code})\n${child.complaints}`.trim())))
   })
+}
+
+function sum(items, value) {
+  return items.reduce((total, item) => total + value(item), 0)
 }
 
 function summary(times) {

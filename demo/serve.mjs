@@ -1,8 +1,9 @@
-// Runs app.mjs in PROCESSES workers that share one port, as PM2 would.
+// Runs app.mjs: alone, or in PROCESSES workers that share one port, as PM2 would.
 import cluster from 'node:cluster'
 
-if (cluster.isPrimary) {
-  const wanted = Number(process.env.PROCESSES)
+const wanted = Number(process.env.PROCESSES)
+
+if (cluster.isPrimary && wanted > 1) {
   let listening = 0
   cluster.schedulingPolicy = cluster.SCHED_RR // each worker gets its equal share, on Windows too
   cluster.on('listening', (_worker, { port }) => {
@@ -17,5 +18,10 @@ if (cluster.isPrimary) {
   })
   for (let n = 0; n < wanted; n++) cluster.fork()
 } else {
-  await import('./app.mjs')
+  const { server } = await import('./app.mjs')
+  server.listen(0, '127.0.0.1')
+  if (cluster.isPrimary) {
+    server.once('listening', () => process.send({ port: server.address().port }))
+    process.on('disconnect', () => process.exit())
+  }
 }

@@ -153,9 +153,10 @@ function isPrimitive(value: unknown): boolean {
   return typeof value !== 'object' || value === null
 }
 
-/** A primitive that survives its own text: NaN becomes null, a function vanishes. */
+/** A primitive that survives its own text: NaN becomes null, -0 becomes 0, a function vanishes. */
 function isPlain(value: unknown): boolean {
-  return typeof value === 'string' || typeof value === 'boolean' || value === null || Number.isFinite(value)
+  if (typeof value === 'number') return Number.isFinite(value) && !Object.is(value, -0)
+  return typeof value === 'string' || typeof value === 'boolean' || value === null
 }
 
 /** A deep copy of what `JSON.parse` can return. */

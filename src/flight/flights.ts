@@ -19,6 +19,8 @@ export interface Found {
   /** Judged: never one that a tag has invalidated. */
   entry: Entry | undefined
   trouble: Error | undefined
+  /** The flight lands with it at once: nobody needs anything to fall back on. */
+  isEnd: boolean
 }
 
 /** One computation of one key in this process. It departs, it lands; it is in nobody's request. */
@@ -52,6 +54,7 @@ export class Flight {
 
   #arrive!: (found: Found) => void
   #land!: (landing: Landing) => void
+  #landed: Landing | undefined
   #impatient: Set<(landing: Landing) => void> | undefined
 
   constructor(key: string, departedAt: number, isForced: boolean, fails: 0 | 1) {
@@ -68,7 +71,8 @@ export class Flight {
   }
 
   land(landing: Landing): void {
-    this.#arrive({ entry: undefined, trouble: undefined }) // in case it never looked
+    this.#arrive({ entry: undefined, trouble: undefined, isEnd: false }) // in case it never looked
+    this.#landed = landing
     this.#land(landing)
     for (const wake of this.#impatient ?? []) wake(landing)
     this.#impatient = undefined
@@ -76,7 +80,7 @@ export class Flight {
 
   /** The landing, or LATE after `ms`. A wait that is over leaves nothing behind, however long the flight. */
   within(clock: Clock, ms: number): Promise<Landing | Late> {
-    if (ms === Infinity) return this.done
+    if (ms === Infinity || this.#landed !== undefined) return this.done
     if (ms <= 0) return Promise.resolve(LATE)
     return new Promise((resolve) => {
       const waiting = (this.#impatient ??= new Set())

@@ -163,7 +163,7 @@ async function fallbackOf(store: Store, call: Call, flight: Flight, copy: Entry 
   const found: Found | typeof LATE = await within(store.clock, flight.found, wait)
   if (found === LATE) return { ...none, fallback: mayServe ? copy : undefined }
   const isGone = copy !== undefined && !copy.isConfirmed && found.trouble === undefined && found.entry === undefined
-  if (!mayServe) return { ...none, found }
+  if (!mayServe || found.isEnd) return { ...none, found }
   if (found.entry !== undefined) return { fallback: found.entry, tier: 'l2' as const, found }
   return { ...none, fallback: isGone ? undefined : copy, found }
 }

@@ -53,26 +53,30 @@ export async function load(store: Store, flight: Flight, call: Call, copy: Entry
 
 /** What may end the flight before anything is computed. */
 async function look(work: Work): Promise<Landing | undefined> {
-  const { store, flight, call, copy, pending } = work
+  const { store, flight, call, copy } = work
   if (flight.isForced) {
-    flight.arrive({ entry: undefined, trouble: undefined })
+    flight.arrive({ entry: undefined, trouble: undefined, isEnd: false })
     return undefined
   }
   const seen = (work.seen = await lookInL2(store, call, copy !== undefined))
   const { entry, trouble } = seen
-  flight.arrive({ entry, trouble })
+  const landing = answerOf(work, seen)
+  flight.arrive({ entry, trouble, isEnd: landing?.kind === 'entry' })
+  const isGone = trouble === undefined && entry === undefined && copy?.isConfirmed === false
+  if (isGone && store.local?.read(flight.key) === copy) store.local.delete(flight.key) // L2's word counts
+  return landing
+}
 
+/** What was seen, if it is worth serving. */
+function answerOf({ store, flight, call, copy, pending }: Work, { entry, trouble, isFresh, text }: Seen): Landing | undefined {
   const isCalm = entry !== undefined && store.clock.now() < (store.calm.get(flight.key) ?? 0)
-  if (entry !== undefined && (seen.isFresh || isCalm)) {
-    if (seen.isFresh && !pending.isMarked && !flight.isOutrun) promote(store, call, entry, seen.text)
+  if (entry !== undefined && (isFresh || isCalm)) {
+    if (isFresh && !pending.isMarked && !flight.isOutrun) promote(store, call, entry, text)
     return { kind: 'entry', entry, from: 'l2' }
   }
-  if (trouble !== undefined) {
-    if (copy !== undefined && isFallbackFor(store, copy)) return { kind: 'entry', entry: copy, from: 'l1' }
-    if (isStrict(store, call.settings)) return { kind: 'failed', error: trouble, isEverybodys: false }
-  } else if (copy !== undefined && !copy.isConfirmed && entry === undefined && store.local?.read(flight.key) === copy) {
-    store.local.delete(flight.key) // L2's word counts
-  }
+  if (trouble === undefined) return undefined
+  if (copy !== undefined && isFallbackFor(store, copy)) return { kind: 'entry', entry: copy, from: 'l1' }
+  if (isStrict(store, call.settings)) return { kind: 'failed', error: trouble, isEverybodys: false }
   return undefined
 }
 

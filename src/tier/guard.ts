@@ -53,7 +53,7 @@ export class Guard {
     if (this.#downSince !== undefined && this.#isStillDown()) return this.#skip()
     const isTrial = this.#breaksUntil !== undefined
     if (isTrial && (this.#isTrying || clock.now() < this.#breaksUntil!)) return this.#skip()
-    this.#isTrying = isTrial
+    if (isTrial) this.#isTrying = true
 
     const sentAt = clock.now()
     try {
@@ -66,10 +66,10 @@ export class Guard {
       ignore(answer)
       if (outageAfter <= bound) this.#fell(sentAt)
       else this.#watch(answer, sentAt, outageAfter - bound)
-      return this.#failed(new Error(`No answer within ${bound} ms`))
+      return this.#failed(new Error(`No answer within ${bound} ms`), isTrial)
     } catch (error) {
       if (this.#o.isOutage(error)) this.#fell(sentAt)
-      return this.#failed(error)
+      return this.#failed(error, isTrial)
     }
   }
 
@@ -85,9 +85,11 @@ export class Guard {
     return new E_L2_CACHE_ERROR(new Error('L2 is known to be down: not asked'))
   }
 
-  #failed(error: unknown): E_L2_CACHE_ERROR {
-    if (this.#o.breakerDuration) this.#breaksUntil = this.#o.clock.now() + this.#o.breakerDuration
-    this.#isTrying = false
+  #failed(error: unknown, isTrial: boolean): E_L2_CACHE_ERROR {
+    const { breakerDuration, clock } = this.#o
+    // An open breaker stays open no longer because of what had been sent before it opened.
+    if (breakerDuration && (isTrial || this.#breaksUntil === undefined)) this.#breaksUntil = clock.now() + breakerDuration
+    if (isTrial) this.#isTrying = false
     this.#o.report('failed', error)
     return new E_L2_CACHE_ERROR(error)
   }

@@ -90,6 +90,11 @@ export class RedisFeed implements Feed {
     return this.#samples.reduce((best, sample) => (sample.took < best.took ? sample : best), NO_SAMPLE).offset
   }
 
+  /** Epoch ms on the server's clock. */
+  serverNow(): number {
+    return this.#clock.now() + this.offset
+  }
+
   head(term: string, key: string): string {
     return head(this.#origin, term, key)
   }

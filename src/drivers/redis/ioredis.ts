@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 import { after, systemClock } from '../../base/clock.js'
-import { ignore } from '../../base/promises.js'
+import { LATE, ignore, within } from '../../base/promises.js'
 import { refusalOf } from './client.js'
 import type { Command, Primary, PubSubConnection, RedisClient } from './client.js'
 
@@ -245,11 +245,12 @@ class ClusterPubSub implements PubSubConnection {
 async function end(connection: Methods): Promise<void> {
   if (connection.status === 'end') return
   const ended = new Promise<void>((resolve) => connection.on('end', () => resolve()))
-  if (connection.status === 'ready') ignore(connection['quit']!())
-  else connection.disconnect()
-  const stop = after(systemClock, 500, () => connection.disconnect())
-  await Promise.race([ended, new Promise<void>((resolve) => after(systemClock, 1_000, resolve))])
-  stop()
+  if (connection.status === 'ready') {
+    ignore(connection['quit']!())
+    if ((await within(systemClock, ended, 500)) !== LATE) return
+  }
+  connection.disconnect()
+  if (connection.status !== 'reconnecting') await within(systemClock, ended, 500)
 }
 
 /** ioredis prints errors that nobody listens to; here they come back as rejections. */

@@ -288,7 +288,7 @@ export class RedisLease implements LeaseCapability {
   }
 
   /** `''`: no envelope that we can read, so it has to go instead. */
-  #rewritten(text: string, staleAt = Date.now() + this.#feed.offset - 100): string {
+  #rewritten(text: string, staleAt = this.#feed.serverNow() - 100): string {
     return (isEnvelope(text) && expireText(text, staleAt, undefined)) || ''
   }
 

@@ -1,0 +1,146 @@
+// N callers in each of M processes ask for one cold key at the same time: how often its factory
+// (50 ms, 2 kB) runs, how long after its end the last caller is answered, what it costs.
+import { fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { summary } from './paired.mjs'
+import { commandsOf, startRedis } from './redis-server.mjs'
+import { bar, fixed, heading, isMain, load, spread, table } from './report.mjs'
+
+const WORKER = fileURLToPath(new URL('./stampede-worker.mjs', import.meta.url))
+const OURS = ['ours, leases', 'ours, leases, by reference', 'ours, leases: false']
+const SHAPES = [
+  { processes: 10, callers: 1000 },
+  { processes: 30, callers: 100 },
+]
+
+/** @returns per variant: rounds of { runs, behind, answeredMs, cpuMs }; of copies: ms; commands of one round */
+export async function stampede({ processes, callers, rounds = 9, warmups = 3 }) {
+  const redis = await startRedis()
+  const crews = []
+  const crewOf = {}
+  const enlist = async (size, names) => {
+    const crew = await openCrew(size)
+    crews.push(crew)
+    await crew.all({ what: 'open', names, connection: redis.connection })
+    return crew
+  }
+  try {
+    const own = await enlist(processes, OURS)
+    for (const name of OURS) crewOf[name] = { crew: own, callers }
+    crewOf['layered-loader'] = { crew: await enlist(processes, ['layered-loader']), callers }
+    crewOf['1.6.1'] = { crew: await enlist(processes, ['1.6.1']), callers }
+    const alone = await enlist(1, ['ours, leases'])
+    crewOf['ours, one process'] = { crew: alone, callers: callers * processes, as: 'ours, leases' }
+
+    const rows = Object.fromEntries(Object.keys(crewOf).map((name) => [name, []]))
+    const copies = []
+    for (let round = -warmups; round < rounds; round++) {
+      for (const [name, { crew, callers, as = name }] of Object.entries(crewOf)) {
+        const row = await crew.stampede({ what: 'stampede', name: as, key: `${name}:${round}`, callers })
+        if (round >= 0) rows[name].push(row)
+      }
+      const { answeredMs } = await own.stampede({ what: 'copy', callers })
+      if (round >= 0) copies.push(answeredMs)
+    }
+
+    const commands = {}
+    for (const name of ['ours, leases', 'ours, leases: false', 'layered-loader', '1.6.1']) {
+      const counted = () => crewOf[name].crew.stampede({ what: 'stampede', name, key: `${name}:counted`, callers })
+      commands[name] = await commandsOf(redis, counted)
+    }
+    return { rows, copies, commands }
+  } finally {
+    await Promise.all(crews.map((crew) => crew.close()))
+    await redis.stop()
+  }
+}
+
+if (isMain(import.meta)) {
+  for (const shape of SHAPES) {
+    heading(`A stampede: ${shape.processes} processes × ${fixed(shape.callers)} callers, one cold key, 50 ms factory, 2 kB`)
+    print(await stampede(shape))
+    console.log(`load ${load()}`)
+  }
+}
+
+function print({ rows, copies, commands }) {
+  const of = (name, field) => summary(rows[name].map((row) => row[field]))
+  table([
+    ['variant', 'runs', 'last answer behind the factory, ms', 'after the start, ms', 'CPU of all, ms', 'commands'],
+    ...Object.keys(rows).map((name) => [
+      name,
+      `${of(name, 'runs').median} (≤ ${Math.max(...rows[name].map(({ runs }) => runs))})`,
+      spread(of(name, 'behind'), 1),
+      spread(of(name, 'answeredMs'), 1),
+      spread(of(name, 'cpuMs')),
+      commands[name]?.length ?? '',
+    ]),
+  ])
+  const copyMs = summary(copies)
+  console.log(`only a copy for each caller (JSON.parse): ${spread(copyMs, 1)} ms\n`)
+
+  const behind = of('ours, leases', 'behind').median
+  const byReference = of('ours, leases, by reference', 'behind').median
+  const limit = 30 + 1.5 * copyMs.median
+  const above = of('ours, leases', 'cpuMs').median - of('ours, one process', 'cpuMs').median
+  const runs = Math.max(...rows['ours, leases'].map((row) => row.runs))
+  bar('runs with leases, worst round', runs, 1, runs === 1)
+  bar('last answer behind the factory, by reference', fixed(byReference, 1), '≤ 30', byReference <= 30, ' ms')
+  bar('last answer behind the factory, a copy each', fixed(behind, 1), `≤ ${fixed(limit, 1)}`, behind <= limit, ' ms')
+  bar('CPU above one process doing the same', fixed(above), '≤ 60', above <= 60, ' ms')
+  const sent = commands['ours, leases']
+  bar('commands of all processes', sent.length, '≤ 35 at 10 processes', sent.length <= 35)
+  console.log(`        ${tally(sent)}`)
+}
+
+function tally(names) {
+  const counts = new Map()
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1)
+  return Array.from(counts, ([name, count]) => `${count} ${name}`).join(', ')
+}
+
+async function openCrew(size) {
+  const members = []
+  for (let i = 0; i < size; i++) members.push(fork(WORKER, { execArgv: ['--expose-gc'] }))
+  const answerOf = (member) =>
+    new Promise((resolve, reject) => {
+      const failed = (code) => reject(new Error(`a process of the stampede ended early (${code})`))
+      member.once('exit', failed)
+      member.once('message', ({ answer }) => {
+        member.off('exit', failed)
+        resolve(answer)
+      })
+    })
+  await Promise.all(members.map(answerOf))
+  const all = (order) => {
+    const answers = Promise.all(members.map(answerOf))
+    for (const member of members) member.send(order)
+    return answers
+  }
+  return {
+    all,
+    /** All at the same moment, which is far enough away for everyone to have heard of it. */
+    async stampede(order) {
+      await all({ what: 'ready' })
+      const at = Number(process.hrtime.bigint()) / 1e6 + 30 + members.length
+      const answers = await all({ ...order, at })
+      const last = Math.max(...answers.map(({ answered }) => answered))
+      const runs = answers.flatMap(({ runs = [] }) => runs)
+      return {
+        runs: runs.length,
+        behind: last - Math.min(...runs),
+        answeredMs: last - at,
+        cpuMs: answers.reduce((sum, { cpuMs = 0 }) => sum + cpuMs, 0),
+      }
+    },
+    close: () =>
+      Promise.all(
+        members.map((member) => {
+          const gone = new Promise((resolve) => member.once('exit', resolve))
+          if (member.connected) member.disconnect()
+          else member.kill()
+          return gone
+        })
+      ),
+  }
+}
