@@ -14,6 +14,8 @@ export async function startRedis() {
   const port = await freePort()
   const directory = mkdtempSync(join(tmpdir(), 'bentocache-bench-'))
   const server = spawn('redis-server', ['--port', port, '--bind', '127.0.0.1', '--dir', directory, '--save', ''], { stdio: 'ignore' })
+  const kill = () => server.kill()
+  process.once('exit', kill) // also when a bench fails
   const ended = new Promise((resolve) => {
     server.once('exit', resolve)
     server.once('error', resolve)
@@ -31,7 +33,8 @@ export async function startRedis() {
     admin,
     async stop() {
       admin.disconnect()
-      server.kill()
+      kill()
+      process.off('exit', kill)
       await ended
       rmSync(directory, { recursive: true })
     },

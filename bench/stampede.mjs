@@ -9,12 +9,12 @@ import { bar, fixed, heading, isMain, load, spread, table } from './report.mjs'
 const WORKER = fileURLToPath(new URL('./stampede-worker.mjs', import.meta.url))
 const OURS = ['ours, leases', 'ours, leases, by reference', 'ours, leases: false']
 const SHAPES = [
-  { processes: 10, callers: 1000 },
-  { processes: 30, callers: 100 },
+  { processes: 10, callers: 1000, rivals: ['layered-loader', '1.6.1'] },
+  { processes: 30, callers: 100, rivals: [] }, // ninety idle processes would be measured, too
 ]
 
 /** @returns per variant: rounds of { runs, behind, answeredMs, cpuMs }; of copies: ms; commands of one round */
-export async function stampede({ processes, callers, rounds = 9, warmups = 3 }) {
+export async function stampede({ processes, callers, rivals, rounds = 9, warmups = 3 }) {
   const redis = await startRedis()
   const crews = []
   const crewOf = {}
@@ -27,8 +27,7 @@ export async function stampede({ processes, callers, rounds = 9, warmups = 3 }) 
   try {
     const own = await enlist(processes, OURS)
     for (const name of OURS) crewOf[name] = { crew: own, callers }
-    crewOf['layered-loader'] = { crew: await enlist(processes, ['layered-loader']), callers }
-    crewOf['1.6.1'] = { crew: await enlist(processes, ['1.6.1']), callers }
+    for (const name of rivals) crewOf[name] = { crew: await enlist(processes, [name]), callers }
     const alone = await enlist(1, ['ours, leases'])
     crewOf['ours, one process'] = { crew: alone, callers: callers * processes, as: 'ours, leases' }
 
@@ -44,7 +43,7 @@ export async function stampede({ processes, callers, rounds = 9, warmups = 3 }) 
     }
 
     const commands = {}
-    for (const name of ['ours, leases', 'ours, leases: false', 'layered-loader', '1.6.1']) {
+    for (const name of ['ours, leases', 'ours, leases: false', ...rivals]) {
       const counted = () => crewOf[name].crew.stampede({ what: 'stampede', name, key: `${name}:counted`, callers })
       commands[name] = await commandsOf(redis, counted)
     }

@@ -10,25 +10,22 @@ import { terminalText } from './table.mjs'
 import { Trouble } from './trouble.mjs'
 import { number, plural } from './words.mjs'
 
-const NO_TIER = { environment: {}, close: () => {} }
-
 /** @returns the exit code */
 export async function run(options, progress) {
   const directory = temporaryDirectory()
   try {
     const { results, coordinator } = await runAll(options, directory, progress)
-    if (results.length === 0) return 1
     const broken = results.map((result) => brokenPromise(result, options)).filter((text) => text !== undefined)
     if (options.json) {
       const { clients, queryMs } = options
       const modes = results.map(({ cut: _, ...shown }) => shown)
       process.stdout.write(`${JSON.stringify({ clients, queryMs, modes })}\n`)
       for (const text of broken) process.stderr.write(`BROKEN PROMISE  ${text}\n`)
-    } else {
+    } else if (results.length > 0) {
       process.stdout.write(terminalText({ results, options, coordinator, broken }))
     }
-    if (options.svg) savePicture(options.svg, drawPicture(results, options))
-    return broken.length === 0 ? 0 : 1
+    if (options.svg && results.length > 0) savePicture(options.svg, drawPicture(results, options))
+    return broken.length === 0 && results.length > 0 ? 0 : 1
   } catch (error) {
     progress.stop()
     if (!(error instanceof Trouble)) throw error
@@ -39,23 +36,20 @@ export async function run(options, progress) {
 
 async function runAll(options, directory, progress) {
   if (options.note) progress.done(`${number(options.clients)} clients instead of 10,000: ${options.note}`)
-  const results = []
-  let coordinator
-  for (const mode of options.modes) {
-    const tier = mode === 'fleet' ? await openSharedTier(options, directory) : NO_TIER
-    if (tier.missing) {
-      progress.done(tier.missing)
-      continue
+  const tier = options.modes.includes('fleet') ? await openSharedTier(options, directory) : {}
+  if (tier.missing) progress.done(tier.missing)
+  try {
+    const results = []
+    for (const mode of options.modes) {
+      if (mode === 'fleet' && tier.missing) continue
+      const environment = mode === 'fleet' ? tier.environment : {}
+      results.push(await runMode(mode, options, environment, directory, progress))
+      progress.done(briefly(results.at(-1)))
     }
-    coordinator = tier.name
-    try {
-      results.push(await runMode(mode, options, tier.environment, directory, progress))
-    } finally {
-      await tier.close()
-    }
-    progress.done(briefly(results.at(-1)))
+    return { results, coordinator: tier.name }
+  } finally {
+    await tier.close?.()
   }
-  return { results, coordinator }
 }
 
 function briefly({ mode, queries, failed, ms }) {

@@ -28,7 +28,7 @@ function movingLine(stream) {
     const seconds = Math.floor((performance.now() - since) / 1000)
     const spinner = FRAMES[frame++ % FRAMES.length]
     const line = `${spinner} ${text}${counted}${seconds >= 2 ? `  ${seconds} s` : ''}`
-    stream.write(`\r\x1b[2K${line.slice(0, (stream.columns ?? 80) - 1)}`)
+    stream.write(`\r\x1b[2K${line.slice(0, (stream.columns || 80) - 1)}`)
   }
   const stop = () => {
     clearInterval(timer)

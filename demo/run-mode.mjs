@@ -14,28 +14,31 @@ const POST = {
   body: 'Everybody wants this post at once, and the cache does not have it yet. '.repeat(8).trim(),
 }
 
+/** What the user's own shell may have set to something else. */
+const UNSET = { REDIS_URL: '', HOST_DIRECTORY: '', CACHE_PREFIX: '', KILL_LEADER: '' }
+
 /**
  * @param mode one of `MODES`
  * @param options what the command line said
- * @param tier environment that tells the application its shared tier; empty without one
+ * @param environment tells the application its shared tier; empty without one
  * @param directory where the database file goes
  * @returns a row of the table: `failed` counts requests without a post, `cut` those of them whose
  * process died; `ms` is about the others
  */
-export async function runMode(mode, options, tier, directory, progress) {
+export async function runMode(mode, options, environment, directory, progress) {
   const { processes } = describe(mode, options)
   const file = join(directory, `${mode}.db`)
   const database = createDatabase(file, POST)
   const started = []
-  const start = (script, environment) => {
-    const child = launch(script, environment)
+  const start = (script, settings) => {
+    const child = launch(script, settings)
     started.push(child)
     return child
   }
   try {
     progress.stage(`${mode}: starting ${plural(processes, 'process', 'processes')}`)
     const server = start('serve.mjs', {
-      ...tier,
+      ...environment,
       MODE: mode,
       PROCESSES: processes,
       DATABASE_FILE: file,
@@ -77,9 +80,9 @@ function shares(clients) {
   return Array.from({ length: groups }, (_, n) => Math.floor((clients + n) / groups))
 }
 
-function launch(script, environment) {
+function launch(script, settings) {
   const child = fork(join(import.meta.dirname, script), {
-    env: { ...process.env, ...environment },
+    env: { ...process.env, ...UNSET, ...settings },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
   child.complaints = ''

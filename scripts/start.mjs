@@ -24,7 +24,7 @@ async function start(args) {
   }
   const progress = createProgress(options.json ? process.stderr : process.stdout)
   const ready =
-    (isInstalled() || (await npm(['ci', '--no-audit', '--no-fund'], 'installing packages', progress))) &&
+    (isInstalled() || (await npm(['ci', '--include=dev', '--no-audit', '--no-fund'], 'installing packages', progress))) &&
     (isBuilt() || (await npm(['run', 'build'], 'building', progress)))
   if (!ready) return 1
   const { run } = await import('../demo/main.mjs')

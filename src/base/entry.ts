@@ -18,6 +18,8 @@ export interface TagMark {
   knownUntil: number
   /** Position in this process's order of learning; calls compare it with their own start. */
   learnedAt: number
+  /** The same for news that the tag was invalidated, as long as L2 has not been asked when. */
+  heardAt: number | undefined
 }
 
 /**

@@ -121,7 +121,7 @@ export function wire(name: string, description: StoreDescription, globals: Globa
     recursion: new Recursion(),
     tagMarks: new TagMarks(l2 === undefined),
     local: l1 && new Local(l1, codec, clock),
-    remote: l2 && new Remote({ driver: l2, codec, serializer, guard, clock, log: l2Log }),
+    remote: l2 && new Remote({ driver: l2, codec, serializer, guard, clock, log: l2Log, grace: defaults.grace }),
     leases,
     bus: undefined,
     lossGrace: durationOr(leaseOptions.lossGrace, 'leases.lossGrace', LOSS_GRACE),

@@ -1,2 +1,6 @@
+export { transportCases } from './bus.js'
+export type { TransportAssert, TransportCase, TransportSuiteOptions } from './bus.js'
 export { leaseCases } from './leases.js'
 export type { LeaseAssert, LeaseCase, LeaseSuiteOptions } from './leases.js'
+export { storageCases } from './storage.js'
+export type { StorageAssert, StorageCase, StorageSuiteOptions } from './storage.js'

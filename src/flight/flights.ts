@@ -51,6 +51,8 @@ export class Flight {
   replaces: Flight | undefined
   /** Flights that this one's factory waits for. */
   readonly waitsFor = new Set<Flight>()
+  /** The flight whose factory made this one depart. */
+  inside: Flight | undefined
 
   #arrive!: (found: Found) => void
   #land!: (landing: Landing) => void
@@ -73,6 +75,7 @@ export class Flight {
   land(landing: Landing): void {
     this.#arrive({ entry: undefined, trouble: undefined, isEnd: false }) // in case it never looked
     this.#landed = landing
+    this.inside = undefined
     this.#land(landing)
     for (const wake of this.#impatient ?? []) wake(landing)
     this.#impatient = undefined
@@ -95,6 +98,12 @@ export class Flight {
     if (other === this) return true
     for (const next of other.waitsFor) if (this.isAwaitedBy(next)) return true
     return false
+  }
+
+  /** Is the key computed by this flight, or by one whose factory it departed in? */
+  computes(key: string): boolean {
+    if (this.key === key && this.#landed === undefined) return true
+    return this.inside?.computes(key) ?? false
   }
 }
 

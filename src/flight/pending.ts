@@ -3,10 +3,8 @@ import { scopeOf } from '../base/keys.js'
 /** A read or write of one key under way. */
 export interface Pending {
   readonly key: string
-  /** The key was invalidated meanwhile: the result may be served, but not put in L1. */
+  /** The key was invalidated meanwhile: the result may be served, but not kept. */
   isMarked: boolean
-  /** By a clear: its scan may have passed the key before a write of it arrived. */
-  isCleared: boolean
   /** The term a flight waits or computes in; a result stored in it is no news to the flight. */
   term: string | undefined
 }
@@ -19,7 +17,7 @@ export class PendingKeys {
   readonly #open = new Map<string, Set<Pending>>()
 
   begin(key: string): Pending {
-    const pending: Pending = { key, isMarked: false, isCleared: false, term: undefined }
+    const pending: Pending = { key, isMarked: false, term: undefined }
     const others = this.#open.get(key)
     if (others === undefined) this.#open.set(key, new Set([pending]))
     else others.add(pending)
@@ -43,7 +41,7 @@ export class PendingKeys {
     const scope = scopeOf(path)
     for (const [key, pendings] of this.#open) {
       if (!key.startsWith(scope)) continue
-      for (const pending of pendings) pending.isMarked = pending.isCleared = true
+      for (const pending of pendings) pending.isMarked = true
     }
   }
 

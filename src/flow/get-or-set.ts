@@ -8,9 +8,9 @@ import { patience } from '../flight/patience.js'
 import type { Patience } from '../flight/patience.js'
 import { load } from './load.js'
 import { isServable, localCopy, serveHit } from './lookup.js'
-import { isStrict } from './store.js'
+import { boundOf, isStrict } from './store.js'
 import type { Call, Store } from './store.js'
-import { wasInvalidatedBefore } from './tags.js'
+import { judge, learnNews, wasInvalidatedBefore } from './tags.js'
 
 /**
  * A miss, told from top to bottom. Nobody runs the factory inside their own request: a flight
@@ -23,6 +23,8 @@ export async function getOrSet(store: Store, call: Call, fails: 0 | 1 = 0): Prom
     if (copy !== undefined && isServable(store, copy)) return serveHit(store, call, copy, 'l1')
 
     const joined = join(store, call)
+    // Forced, or after a delete of its own key, a factory that needs itself would run over and over.
+    if (joined === undefined && call.inside?.computes(call.key)) return reject(store, call, new E_RECURSIVE_CALL(call.name))
     const flight = joined ?? depart(store, call, copy, fails)
 
     const { fallback, tier, found } = await fallbackOf(store, call, flight, copy)
@@ -38,6 +40,8 @@ export async function getOrSet(store: Store, call: Call, fails: 0 | 1 = 0): Prom
     if (landing === LATE) return late(store, call, flight, bound, fallback, copy === undefined ? tier : 'l1')
 
     const isOurs = joined === undefined
+    const asking = doubts(store, call, landing)
+    if (asking !== undefined) await asking
     const answer = settle(store, call, landing, isOurs)
     if (answer !== AGAIN) return answer
     if (landing.kind === 'failed') {
@@ -88,11 +92,16 @@ export class Line {
     }
     const [callOf, name, factory, raw, isForever, position] = this.#arguments.slice(at, at + 6) as [CallOf, ...Parameters<CallOf>]
     const call = callOf(name, factory, raw, isForever, position)
-    const answer = settle(store, call, landing, false)
-    if (answer !== AGAIN) return answer
-    if (landing.kind === 'failed' && landing.isEverybodys) return reject(store, call, landing.error)
-    return getOrSet(store, call, landing.kind === 'failed' ? 1 : 0)
+    const asking = doubts(store, call, landing)
+    return asking === undefined ? follow(store, call, landing) : asking.then(() => follow(store, call, landing))
   }
+}
+
+function follow(store: Store, call: Call, landing: Landing): unknown {
+  const answer = settle(store, call, landing, false)
+  if (answer !== AGAIN) return answer
+  if (landing.kind === 'failed' && landing.isEverybodys) return reject(store, call, landing.error)
+  return getOrSet(store, call, landing.kind === 'failed' ? 1 : 0)
 }
 
 /** May this flight be followed by a call that nothing distinguishes from its leader's? */
@@ -105,6 +114,11 @@ export function canFollow(store: Store, flight: Flight, settings: Settings, now:
 }
 
 const AGAIN = Symbol('again')
+
+/** What must be asked before a landing can be judged; mostly nothing. */
+function doubts(store: Store, { view, settings, tagPosition }: Call, landing: Landing): Promise<void> | undefined {
+  return landing.kind === 'entry' ? learnNews(store, view, landing.entry, tagPosition, boundOf(settings, false)) : undefined
+}
 
 /** What a landing is to one caller; AGAIN when it has to decide about a failure, or to fly once more. */
 function settle(store: Store, call: Call, landing: Landing, isLeading: boolean): unknown {
@@ -138,6 +152,7 @@ function join(store: Store, call: Call): Flight | undefined {
 /** Starts a flight, in the same tick in which none was found. */
 function depart(store: Store, call: Call, copy: Entry | undefined, fails: 0 | 1): Flight {
   const flight = new Flight(call.key, store.clock.now(), call.isForced, fails)
+  flight.inside = call.inside
   store.flights.depart(flight)
   void load(store, flight, call, copy).then((landing) => {
     store.flights.close(flight)
@@ -164,7 +179,11 @@ async function fallbackOf(store: Store, call: Call, flight: Flight, copy: Entry 
   if (found === LATE) return { ...none, fallback: mayServe ? copy : undefined }
   const isGone = copy !== undefined && !copy.isConfirmed && found.trouble === undefined && found.entry === undefined
   if (!mayServe || found.isEnd) return { ...none, found }
-  if (found.entry !== undefined) return { fallback: found.entry, tier: 'l2' as const, found }
+  if (found.entry !== undefined) {
+    // The flight may have found it before one of its tags was invalidated; this call came after.
+    const isServed = (await judge(store, call.view, found.entry, boundOf(call.settings, true))) === 'clear'
+    return isServed ? { fallback: found.entry, tier: 'l2' as const, found } : { ...none, found }
+  }
   return { ...none, fallback: isGone ? undefined : copy, found }
 }
 
@@ -188,14 +207,19 @@ async function waitFor(store: Store, call: Call, flight: Flight, bound: Patience
 
 /** The wait is over, the flight is not: it goes on, and its result is stored. */
 function late(store: Store, call: Call, flight: Flight, bound: Patience, fallback: Entry | undefined, tier: 'l1' | 'l2'): unknown {
+  if (!flight.isWanted) outlive(store, flight)
+  if (fallback !== undefined) return serveStale(store, call, fallback, tier)
+  return reject(store, call, bound.then === 'lock' ? new E_LOCK_TIMEOUT(call.name) : new E_FACTORY_HARD_TIMEOUT(call.name))
+}
+
+/** The platform is told once: a hung refresh may be read past a million times. */
+function outlive(store: Store, flight: Flight): void {
   flight.isWanted = true
   try {
     store.waitUntil?.(flight.done)
   } catch (error) {
     store.observer.trouble('waitUntil threw', error)
   }
-  if (fallback !== undefined) return serveStale(store, call, fallback, tier)
-  return reject(store, call, bound.then === 'lock' ? new E_LOCK_TIMEOUT(call.name) : new E_FACTORY_HARD_TIMEOUT(call.name))
 }
 
 function serveLanding(store: Store, call: Call, landing: Landing & { kind: 'entry' }, isLeading: boolean): unknown {

@@ -26,7 +26,7 @@ export function heard(store: Store, news: News): void {
       store.tagMarks.forgetAll()
       return
     case 'tag':
-      if (news.time === undefined && store.remote !== undefined) store.tagMarks.forget(news.key)
+      if (news.time === undefined && store.remote !== undefined) store.tagMarks.hear(news.key)
       else store.tagMarks.learn(news.key, news.time ?? store.clock.now(), trustedUntil(store))
       return
     case 'delete':

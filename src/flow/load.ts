@@ -209,8 +209,7 @@ async function storeInL2(work: Work, text: string, keepMs: number, grant: Grant 
   if (flight.isOutrun || pending.isMarked) return false
   const bound = boundOf(call.settings, false)
   const written = await store.remote!.write(flight.key, text, keepMs, bound)
-  // Schedule: our write is sent, a clear scans past the key, our write arrives.
-  if (pending.isCleared) await store.remote!.delete([flight.key], bound)
+  if (pending.isMarked) await store.remote!.takeBack(flight.key, text, bound)
   return written
 }
 

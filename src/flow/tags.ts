@@ -70,6 +70,16 @@ export function wasInvalidatedBefore(store: Store, view: View, entry: Entry, pos
   return marksOf(store, view, entry).some((mark) => mark.time >= entry.createdAt! && mark.learnedAt <= position)
 }
 
+/**
+ * Asks L2 when tags were invalidated, if that is all this process had heard at `position`;
+ * undefined when there is nothing to ask.
+ */
+export function learnNews(store: Store, view: View, entry: Entry, position: number, bound: Bound): Promise<void> | undefined {
+  if (entry.tags.length === 0) return undefined
+  const isInDoubt = marksOf(store, view, entry).some(({ heardAt }) => heardAt !== undefined && heardAt <= position)
+  return isInDoubt ? learn(store, entry.tags.map(view.tagPath), bound) : undefined
+}
+
 /** The youngest mark of the entry's tags. */
 export function youngestMark(store: Store, view: View, entry: Entry): number {
   return Math.max(0, ...marksOf(store, view, entry).map((mark) => mark.time))

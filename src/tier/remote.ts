@@ -26,6 +26,8 @@ export interface RemoteOptions {
   guard: Guard
   clock: Clock
   log: Logger | undefined
+  /** The store's grace, ms: how long an engine that cannot tell keeps an entry, from its write. */
+  grace: number
 }
 
 /** L2: text stays inside, errors become answers. Keys are paths: namespaces and key, no prefix. */
@@ -36,6 +38,7 @@ export class Remote {
   readonly #serializer: CacheSerializer | undefined
   readonly #guard: Guard
   readonly #clock: Clock
+  readonly #grace: number
   readonly #debts: Debts
   readonly #queue = new KeyQueue()
 
@@ -46,6 +49,7 @@ export class Remote {
     this.#serializer = o.serializer
     this.#guard = o.guard
     this.#clock = o.clock
+    this.#grace = o.grace
     this.#debts = new Debts({
       clock: o.clock,
       pay: (debt) => this.#pay(debt),
@@ -86,7 +90,7 @@ export class Remote {
       await this.#lease.put(key, text, keepMs === Infinity ? null : keepMs)
       return true
     }
-    const written = await this.#guard.run(() => this.#inTurn(key, write), bound.wait, bound.outage)
+    const written = await this.#guard.run(() => this.#inTurn([key], write), bound.wait, bound.outage)
     if (!(written instanceof E_L2_CACHE_ERROR)) this.#debts.settle(key)
     return written
   }
@@ -115,10 +119,24 @@ export class Remote {
     return cleared
   }
 
+  /**
+   * Removes what a flight wrote while its key was invalidated, unless somebody has written since.
+   * Schedule: our write is sent, another process deletes (or a clear scans past the key), it arrives.
+   */
+  async takeBack(key: string, text: string, bound: Bound): Promise<void> {
+    const remove = async () => {
+      if ((await this.#driver.get(key)) === text) await (this.#lease ? this.#delete([key]) : this.#driver.delete(key))
+    }
+    const removed = await this.#guard.run(() => this.#inTurn([key], remove), bound.wait, bound.outage)
+    if (removed instanceof E_L2_CACHE_ERROR) {
+      this.#debts.add({ how: 'delete', key, at: this.#codec.decode(text)?.createdAt ?? this.now() })
+    }
+  }
+
   /** Get and delete in one step. */
   async pull(key: string, bound: Bound): Promise<Read> {
     // Not every engine can take atomically; within the process, takers of one key queue up.
-    const text = await this.#guard.run(() => this.#queue.run(key, () => this.#driver.pull(key)), bound.wait, bound.outage)
+    const text = await this.#guard.run(() => this.#queue.run([key], () => this.#driver.pull(key)), bound.wait, bound.outage)
     return this.#found(key, text)
   }
 
@@ -158,14 +176,14 @@ export class Remote {
 
   async #delete(keys: readonly string[]): Promise<boolean[]> {
     if (this.#lease !== undefined) return this.#lease.invalidate(keys, 'delete')
-    if (keys.length === 1) return [await this.#inTurn(keys[0]!, () => this.#driver.delete(keys[0]!))]
-    if (keys.length > 0) await this.#driver.deleteMany([...keys])
+    if (keys.length === 1) return [await this.#inTurn(keys, () => this.#driver.delete(keys[0]!))]
+    if (keys.length > 0) await this.#inTurn(keys, () => this.#driver.deleteMany([...keys]))
     return keys.map(() => true)
   }
 
   async #expire(keys: readonly string[], at: number): Promise<boolean[]> {
     if (this.#lease !== undefined) return this.#lease.invalidate(keys, 'expire')
-    return Promise.all(keys.map((key) => this.#queue.run(key, () => this.#expireOne(key, at - 100))))
+    return Promise.all(keys.map((key) => this.#queue.run([key], () => this.#expireOne(key, at - 100))))
   }
 
   async #expireOne(key: string, staleAt: number): Promise<boolean> {
@@ -180,10 +198,11 @@ export class Remote {
     return true
   }
 
-  /** For engines that cannot tell: at least what the envelope itself says. */
+  /** For engines that cannot tell: what the envelope says, and the store's grace. */
   #guessRemaining(text: string): number {
     const entry = this.#codec.decode(text)
-    return entry === undefined ? 0 : entry.freshUntil - this.now()
+    if (entry === undefined) return 0
+    return Math.max(entry.freshUntil, (entry.createdAt ?? 0) + this.#grace) - this.now()
   }
 
   async #clear(path: string): Promise<true> {
@@ -228,8 +247,8 @@ export class Remote {
   }
 
   /** Without scripts a rewrite is get and set: writes of its key wait for it, and it for them. */
-  #inTurn<T>(key: string, operation: () => Promise<T>): Promise<T> {
-    return this.#lease === undefined ? this.#queue.run(key, operation) : operation()
+  #inTurn<T>(keys: readonly string[], operation: () => Promise<T>): Promise<T> {
+    return this.#lease === undefined ? this.#queue.run(keys, operation) : operation()
   }
 }
 
@@ -237,12 +256,12 @@ export class Remote {
 class KeyQueue {
   readonly #tails = new Map<string, Promise<unknown>>()
 
-  run<T>(key: string, operation: () => Promise<T>): Promise<T> {
-    const tail = this.#tails.get(key)
-    const mine = tail === undefined ? operation() : tail.then(operation, operation)
-    this.#tails.set(key, mine)
+  run<T>(keys: readonly string[], operation: () => Promise<T>): Promise<T> {
+    const tails = keys.flatMap((key) => this.#tails.get(key) ?? [])
+    const mine = tails.length === 0 ? operation() : Promise.allSettled(tails).then(operation)
+    for (const key of keys) this.#tails.set(key, mine)
     const leave = () => {
-      if (this.#tails.get(key) === mine) this.#tails.delete(key)
+      for (const key of keys) if (this.#tails.get(key) === mine) this.#tails.delete(key)
     }
     mine.then(leave, leave)
     return mine

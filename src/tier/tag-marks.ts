@@ -26,7 +26,7 @@ export class TagMarks {
   of(path: string): TagMark {
     let mark = this.#marks.get(path)
     if (mark === undefined) {
-      mark = { time: this.#floor, knownUntil: this.#isAuthority ? Infinity : -1, learnedAt: this.#learned }
+      mark = { time: this.#floor, knownUntil: this.#isAuthority ? Infinity : -1, learnedAt: this.#learned, heardAt: undefined }
       this.#marks.set(path, mark)
       if (this.#marks.size > MOST) this.#forgetOldest()
     }
@@ -38,19 +38,23 @@ export class TagMarks {
     const mark = this.of(path)
     if (time > mark.time) {
       mark.time = time
-      mark.learnedAt = ++this.#learned
+      mark.learnedAt = mark.heardAt ?? ++this.#learned
     }
+    mark.heardAt = undefined
     mark.knownUntil = this.#isAuthority ? Infinity : knownUntil
   }
 
-  /** L2 must be asked again. */
-  forget(path: string): void {
-    const mark = this.#marks.get(path)
-    if (mark !== undefined && !this.#isAuthority) mark.knownUntil = -1
+  /** It was invalidated by another process; L2 knows when. */
+  hear(path: string): void {
+    const mark = this.of(path)
+    mark.heardAt ??= ++this.#learned
+    mark.knownUntil = -1
   }
 
+  /** L2 must be asked again. */
   forgetAll(): void {
-    for (const path of this.#marks.keys()) this.forget(path)
+    if (this.#isAuthority) return
+    for (const mark of this.#marks.values()) mark.knownUntil = -1
   }
 
   #forgetOldest(): void {

@@ -44,12 +44,6 @@ describe('one server', () => {
     return client
   }
 
-  describe('options of ioredis', () => {
-    // Options that differ, or both processes would share a connection and its identity.
-    let n = 0
-    conforms(() => new RedisDriver({ connection: { host: server.host, port: server.port, connectionName: `c${n++}` }, prefix: 'p' }))
-  })
-
   describe('clients of ioredis 5', () => {
     conforms(() => new RedisDriver({ connection: own(new Redis(server.port)), prefix: 'p' }))
   })
@@ -58,13 +52,9 @@ describe('one server', () => {
     conforms(() => new RedisDriver({ connection: own(new Redis6(server.port)), prefix: 'p' }))
   })
 
-  describe('auto-pipelining, strings as numbers and a keyPrefix', () => {
-    const options = { enableAutoPipelining: true, stringNumbers: true, keyPrefix: 'app[1]*:' }
+  describe('auto-pipelining, numbers as strings, a keyPrefix and another database', () => {
+    const options = { enableAutoPipelining: true, stringNumbers: true, keyPrefix: 'app[1]*:', db: 3 }
     conforms(() => new RedisDriver({ connection: own(new Redis(server.port, options)), prefix: 'p' }))
-  })
-
-  describe('another database', () => {
-    conforms(() => new RedisDriver({ connection: own(new Redis(server.port, { db: 3 })), prefix: 'p' }))
   })
 
   describe('a user that may only touch keys of the prefix', () => {

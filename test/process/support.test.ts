@@ -26,7 +26,7 @@ test('what a script exports can be asked for, and what it throws arrives', async
   expect(await one.end()).toEqual({ code: 0, signal: null })
 })
 
-test('all begin in the same millisecond', async () => {
+test('all begin together', async () => {
   const three = await startProcesses(3, SCRIPT)
   const times = await askTogether<number>(three, 'when')
   expect(Math.max(...times) - Math.min(...times)).toBeLessThan(20)

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { pathToFileURL } from 'node:url'
 import { afterAll } from 'vitest'
 
@@ -100,13 +101,13 @@ function wrap(child: ChildProcess, script: string): Process {
     if (error === undefined) question?.resolve(value)
     else question?.reject(rebuild(error))
   })
-  const exited = new Promise<Exit>((resolve) => {
-    // 'close' comes when its output has been read too, so an early death can be explained.
-    child.once('close', (code, signal) => {
-      for (const { reject } of questions.values()) reject(new Error(`${script} ended (${code ?? signal}): ${output}`))
-      questions.clear()
-      resolve({ code, signal })
-    })
+  // Not 'close': after a disconnect it never comes. The streams' ends, so that a death is explained.
+  const ends = [once(child, 'exit'), once(child.stdout!, 'close'), once(child.stderr!, 'close')]
+  const exited = Promise.all(ends).then((): Exit => {
+    const { exitCode: code, signalCode: signal } = child
+    for (const { reject } of questions.values()) reject(new Error(`${script} ended (${code ?? signal}): ${output}`))
+    questions.clear()
+    return { code, signal }
   })
 
   const askAt = (at: number, verb: string, args: unknown[]) =>

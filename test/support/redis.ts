@@ -175,7 +175,7 @@ export interface RedisSentinel {
   readonly replica: RedisServer
   /** An ioredis 5 client that follows the master, closed with the servers. */
   client(options?: RedisOptions): Redis
-  /** Promotes the replica; resolves once the sentinel says so. */
+  /** SIGKILLs the master; resolves once the sentinel has promoted the replica. */
   failover(): Promise<void>
   stop(): Promise<void>
 }
@@ -224,12 +224,12 @@ export async function startSentinel(): Promise<RedisSentinel> {
       return client
     },
     async failover() {
-      const [, before] = (await asked.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name)) as string[]
-      await asked.call('SENTINEL', 'FAILOVER', name)
+      await master.kill()
       await until(async () => {
-        const [, now] = (await asked.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name)) as string[]
-        return now !== before
+        const [, at] = (await asked.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name)) as string[]
+        return Number(at) === replica.port
       })
+      await until(async () => (await link.info('replication')).includes('role:master'))
     },
     async stop() {
       asked.disconnect()

@@ -12,8 +12,6 @@ import { checkConnection, openLink } from './link.js'
 import type { Link } from './link.js'
 import { RedisTransport } from './transport.js'
 
-export { RedisTransport }
-
 /**
  * How to reach Redis: a client of yours (`ioredis` 5 or 6, also a `Cluster`; `iovalkey`; a
  * connected client of `redis`), recognised by its shape and never closed here; or options of

@@ -96,7 +96,9 @@ export class Subscriber {
         for (const listener of channel.listeners) listener.standing()
       },
       (error) => {
-        if (epoch !== this.#epoch || refusalOf(error) === undefined) return
+        if (epoch !== this.#epoch) return
+        // No answer on a connection that stands, as with a `commandTimeout`: another may bring one.
+        if (refusalOf(error) === undefined) return this.#connection!.renew()
         for (const listener of channel.listeners) listener.refused(error)
       }
     )

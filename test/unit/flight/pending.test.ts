@@ -7,7 +7,6 @@ describe('what is under way', () => {
     const [one, two, other] = [keys.begin('k'), keys.begin('k'), keys.begin('other')]
     keys.mark('k')
     expect([one.isMarked, two.isMarked, other.isMarked]).toEqual([true, true, false])
-    expect(one.isCleared).toBe(false)
   })
 
   test('is not marked by news from before it began', () => {
@@ -26,11 +25,11 @@ describe('what is under way', () => {
     expect(mine.isMarked).toBe(true)
   })
 
-  test('knows that it was cleared, below the namespace that was and not beside it', () => {
+  test('is marked by a clear, below the namespace that was and not beside it', () => {
     const keys = new PendingKeys()
     const pendings = ['users:1', 'usersAbc:1', 'users'].map((key) => keys.begin(key))
     keys.markAll('users')
-    expect(pendings.map(({ isCleared }) => isCleared)).toEqual([true, false, false])
+    expect(pendings.map(({ isMarked }) => isMarked)).toEqual([true, false, false])
     keys.markAll('')
     expect(pendings.map(({ isMarked }) => isMarked)).toEqual([true, true, true])
   })

@@ -36,16 +36,26 @@ describe('what a process knows of tags', () => {
   test('can be doubted, one by one or all, and keeps its time', () => {
     const marks = new TagMarks(false)
     for (const tag of ['a', 'b']) marks.learn(tag, 50, 100)
-    marks.forget('a')
+    marks.hear('a')
     expect([marks.of('a').knownUntil, marks.of('b').knownUntil]).toEqual([-1, 100])
     marks.forgetAll()
     expect(marks.of('b')).toMatchObject({ time: 50, knownUntil: -1 })
   })
 
+  test('that was only heard of is learned as of the moment it was heard', () => {
+    const marks = new TagMarks(false)
+    marks.hear('t')
+    const position = marks.position
+    marks.learn('other', 1, 100)
+    marks.learn('t', 50, 100)
+    expect(marks.of('t')).toMatchObject({ time: 50, heardAt: undefined, learnedAt: position })
+    marks.learn('t', 60, 100)
+    expect(marks.of('t').learnedAt).toBeGreaterThan(position)
+  })
+
   test('is never doubted where this process is the authority', () => {
     const marks = new TagMarks(true)
     marks.learn('t', 50, 0)
-    marks.forget('t')
     marks.forgetAll()
     expect(marks.of('t')).toMatchObject({ time: 50, knownUntil: Infinity })
   })

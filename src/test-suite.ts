@@ -1,0 +1,1 @@
+export { registerCacheDriverTestSuite } from './conformance/japa.js'
