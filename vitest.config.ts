@@ -11,7 +11,7 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['test/{unit,behaviour,types}/**/*.test.ts'],
-          testTimeout: 10_000,
+          testTimeout: 30_000,
         },
       },
       {

@@ -36,6 +36,15 @@ export async function paired(module, { names, rounds, warmups = 2, orders = [{}]
   return samples
 }
 
+/**
+ * Processor time of this process so far, in ms: unlike the time on the wall it does not grow when
+ * others want the processor, and with garbage collected in one thread it is the same on an idle machine.
+ */
+export function spent() {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
 /** Median and quartiles. */
 export function summary(values) {
   const sorted = [...values].sort((a, b) => a - b)
@@ -54,7 +63,7 @@ function quantile(sorted, q) {
 }
 
 async function openLane(module, name, setup, flags) {
-  const child = fork(LANE, [module, name, JSON.stringify(setup)], { execArgv: ['--expose-gc', ...flags] })
+  const child = fork(LANE, [module, name, JSON.stringify(setup)], { execArgv: ['--expose-gc', '--single-threaded-gc', ...flags] })
   const gone = new Promise((resolve) => child.once('exit', resolve))
   const answer = () =>
     new Promise((resolve, reject) => {

@@ -4,13 +4,13 @@ import { createServer } from 'node:http'
 import { BentoCache, bentostore } from 'bentocache'
 import { memoryDriver } from 'bentocache/drivers/memory'
 import { redisDriver } from 'bentocache/drivers/redis'
-import { Redis } from 'ioredis'
 import { getPostFromDb } from './database.mjs'
 
 const { MODE, REDIS_URL, HOST_DIRECTORY, CACHE_PREFIX: prefix } = process.env
 
 const posts = bentostore().useL1Layer(memoryDriver())
 if (REDIS_URL) {
+  const { Redis } = await import('ioredis') // the other modes need none of it
   posts.useL2Layer(redisDriver({ connection: new Redis(REDIS_URL), prefix }))
 } else if (HOST_DIRECTORY) {
   const { hostDriver } = await import('bentocache/drivers/host')
@@ -24,7 +24,7 @@ function findPost(id) {
   return bento.getOrSet(`post:${id}`, () => getPostFromDb(id), { ttl: '1h' })
 }
 
-export const server = createServer({ keepAliveTimeout: 120_000 }, async (request, response) => {
+export const server = createServer(async (request, response) => {
   const id = /^\/posts\/(\d+)$/.exec(request.url)?.[1]
   if (id === undefined) return response.writeHead(404).end()
   try {

@@ -1,70 +1,41 @@
-// One process with CLIENTS HTTP clients. Each of them first opens its connection, with a
-// request that no cache hears of; at the word "fire" all ask for the post at once.
-import { Agent, request } from 'node:http'
+// One process with CLIENTS HTTP clients. Each opens its connection first and prepares its
+// request; at the word "fire" all of them are sent.
+import { once } from 'node:events'
+import { request } from 'node:http'
+import { connect } from 'node:net'
 
 const { PORT, CLIENTS, POST } = process.env
 const TOGETHER = 32 // connections being opened at a time: a short accept queue must not drop any
-const PATIENCE = 60_000
-
-const clients = Array.from({ length: Number(CLIENTS) }, () => new Agent({ keepAlive: true }))
-let told = 0
+const PATIENCE = 120_000
 
 process.on('disconnect', () => process.exit())
-process.once('message', () => void fire())
 
 try {
-  await openAll()
+  const requests = await openAll(Number(CLIENTS))
+  process.once('message', () => void fire(requests))
   process.send({ ready: true })
 } catch (error) {
   process.send({ trouble: explain(error) })
 }
 
-async function openAll() {
-  const queue = clients.values()
-  let opened = 0
+async function openAll(wanted) {
+  const requests = []
+  let left = wanted
   const next = async () => {
-    for (const agent of queue) {
-      await ask(agent, '/')
-      tell(++opened)
+    while (left-- > 0) {
+      const socket = connect(Number(PORT), '127.0.0.1')
+      await once(socket, 'connect')
+      requests.push(prepare(socket))
     }
   }
   await Promise.all(Array.from({ length: TOGETHER }, next))
+  return requests
 }
 
-async function fire() {
-  const requests = clients.map((agent) => prepare(agent, `/posts/${POST}`))
-  await new Promise((resolve) => setImmediate(resolve)) // each has its connection now
-  const firedAt = performance.now()
-  const times = []
-  let cut = 0 // its process died
-  let failed = 0
-  await Promise.all(
-    requests.map(async ({ send, answer }) => {
-      send()
-      try {
-        const { status, body } = await answer
-        if (status !== 200 || JSON.parse(body).id !== Number(POST)) throw new Error(`answered ${status}`)
-        times.push(performance.now() - firedAt)
-      } catch (error) {
-        if (error.code === 'ECONNRESET') cut++
-        else failed++
-      }
-      tell(times.length + cut + failed)
-    }),
-  )
-  process.send({ times, cut, failed })
-}
-
-function ask(agent, path) {
-  const { send, answer } = prepare(agent, path)
-  send()
-  return answer
-}
-
-function prepare(agent, path) {
-  const outgoing = request({ host: '127.0.0.1', port: PORT, path, agent })
+function prepare(socket) {
+  const path = `/posts/${POST}`
+  const outgoing = request({ path, headers: { connection: 'keep-alive' }, createConnection: () => socket })
   const answer = new Promise((resolve, reject) => {
-    outgoing.setTimeout(PATIENCE, () => outgoing.destroy(new Error('no answer')))
     outgoing.on('error', reject)
     outgoing.on('response', (response) => {
       let body = ''
@@ -75,14 +46,36 @@ function prepare(agent, path) {
     })
   })
   answer.catch(() => {}) // it is awaited later
-  return { send: () => outgoing.end(), answer }
+  return { outgoing, answer }
 }
 
-function tell(count) {
-  const now = performance.now()
-  if (now - told < 200) return
-  told = now
-  process.send({ count })
+async function fire(requests) {
+  const giveUp = setTimeout(() => requests.forEach(({ outgoing }) => outgoing.destroy(new Error('late'))), PATIENCE)
+  const times = []
+  let cut = 0 // its process died
+  let failed = 0
+  let told = performance.now()
+  const firedAt = told
+  for (const { outgoing } of requests) outgoing.end()
+  await Promise.all(
+    requests.map(async ({ answer }) => {
+      try {
+        const { status, body } = await answer
+        const now = performance.now()
+        if (status !== 200 || JSON.parse(body).id !== Number(POST)) throw new Error(`answered ${status}`)
+        times.push(now - firedAt)
+        if (now - told > 200) {
+          told = now
+          process.send({ count: times.length })
+        }
+      } catch (error) {
+        if (error.code === 'ECONNRESET') cut++
+        else failed++
+      }
+    }),
+  )
+  clearTimeout(giveUp)
+  process.send({ times, cut, failed })
 }
 
 function explain(error) {

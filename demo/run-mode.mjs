@@ -45,18 +45,29 @@ export async function runMode(mode, options, environment, directory, progress) {
       QUERY_MS: options.queryMs,
       ...(mode === 'fleet' && options.killLeader ? { KILL_LEADER: 1 } : {}),
     })
-    const { port } = await news(server, 'port')
+    const { port } = await news(server, ({ port }) => port !== undefined)
 
     progress.stage(`${mode}: opening ${plural(options.clients, 'connection', 'connections')}`)
     const groups = shares(options.clients).map((clients) =>
       start('clients.mjs', { PORT: port, CLIENTS: clients, POST: POST.id }),
     )
-    await everyone(groups, 'ready', options.clients, progress)
+    const accepted = news(server, ({ accepted }) => {
+      if (accepted !== undefined) progress.count(accepted, options.clients)
+      return accepted === options.clients
+    })
+    await Promise.all([accepted, ...groups.map((group) => news(group, ({ ready }) => ready))])
 
     progress.stage(`${mode}: ${plural(options.clients, 'request', 'requests')} at once`)
-    const answered = everyone(groups, 'times', options.clients, progress)
+    const counts = groups.map(() => 0)
+    const answered = groups.map((group, n) =>
+      news(group, ({ times, count }) => {
+        counts[n] = times?.length ?? count
+        progress.count(sum(counts, (count) => count), options.clients)
+        return times !== undefined
+      }),
+    )
     for (const group of groups) group.send('fire', () => {})
-    const answers = await answered
+    const answers = await Promise.all(answered)
 
     return {
       mode,
@@ -98,28 +109,15 @@ function stop(child) {
   })
 }
 
-/** What each group says under that name; the counts it sends before move the progress. */
-function everyone(groups, name, total, progress) {
-  const counts = groups.map(() => 0)
-  return Promise.all(
-    groups.map((group, n) =>
-      news(group, name, (soFar) => {
-        counts[n] = soFar
-        progress.count(sum(counts, (n) => n), total)
-      }),
-    ),
-  )
-}
-
-/** The first message of a child that has `name`. */
-function news(child, name, onCount = () => {}) {
+/** The first message of a child that is what was waited for. */
+function news(child, isIt) {
   return new Promise((resolve, reject) => {
+    const fail = (reason) => reject(new Trouble(`${reason}\n${child.complaints}`.trim()))
     child.on('message', (message) => {
-      if (name in message) resolve(message)
-      else if (message.trouble !== undefined) reject(new Trouble(`${message.trouble}\n${child.complaints}`.trim()))
-      else if (message.count !== undefined) onCount(message.count)
+      if (message.trouble !== undefined) fail(message.trouble)
+      else if (isIt(message)) resolve(message)
     })
-    child.once('exit', (code, signal) => reject(new Trouble(`a process ended early (${signal ?? code})\n${child.complaints}`.trim())))
+    child.once('exit', (code, signal) => fail(`a process of the demo ended early (${signal ?? code})`))
   })
 }
 

@@ -7,8 +7,8 @@ import { ROOT, giveUp, run, step } from './steps.mjs'
 /** Debian's package, the program it brings, where Debian puts it outside PATH, and who needs it. */
 const SERVERS = [
   { debian: 'redis-server', program: 'redis-server', asked: /support\/redis/, places: [] },
-  { debian: 'postgresql', program: 'postgres', asked: /startPostgres|postgres(ql)?:\/\//i, places: postgresPlaces() },
-  { debian: 'mariadb-server', program: 'mariadbd', asked: /startMaria|(mariadb|mysql):\/\//i, places: ['/usr/sbin'] },
+  { debian: 'postgresql', program: 'postgres', asked: /startPostgres/, places: postgresPlaces() },
+  { debian: 'mariadb-server', program: 'mariadbd', asked: /startMariaDb/, places: ['/usr/sbin'] },
 ]
 
 /**

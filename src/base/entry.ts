@@ -46,6 +46,8 @@ export class Entry {
   form: 0 | 1 | 2
   /** The value, tree or text, as `form` says. */
   body: unknown
+  /** What reading its text has parsed already, for whoever opens it first. */
+  unread: { value?: unknown } | undefined = undefined
 
   constructor(form: 0 | 1 | 2, body: unknown, createdAt: number | undefined, freshUntil: number, tags: readonly string[]) {
     this.form = form
@@ -103,7 +105,12 @@ export class Codec {
     if (!('value' in envelope) && logicalExpiration === undefined) return undefined
     const freshUntil = logicalExpiration === undefined ? Infinity : time(logicalExpiration)
     const created = typeof createdAt === 'number' ? createdAt : undefined
-    return this.#hold(value, text, created, freshUntil, Array.isArray(tags) ? tags : NO_TAGS)
+    const known = Array.isArray(tags) ? tags : NO_TAGS
+    if (this.byReference || isPrimitive(value)) return new Entry(VALUE, value, created, freshUntil, known)
+    if (this.#serializer === undefined && !this.#keepsText) return new Entry(TREE, value, created, freshUntil, known)
+    const entry = new Entry(TEXT, text, created, freshUntil, known)
+    entry.unread = envelope
+    return entry
   }
 
   /** An entry of a value that was just encoded; without `text` (unstorable) it is by reference. */
@@ -121,6 +128,11 @@ export class Codec {
   open(entry: Entry): unknown {
     if (entry.form === VALUE) return entry.body
     if (entry.form === TREE) return copy(entry.body)
+    if (entry.unread !== undefined) {
+      const { value } = entry.unread
+      entry.unread = undefined
+      return value
+    }
     if (this.#serializer !== undefined) return this.#serializer.deserialize(entry.body as string).value
     const value = JSON.parse(entry.body as string).value
     if (this.#keepsText) return value
@@ -128,12 +140,6 @@ export class Codec {
     entry.form = isPrimitive(value) ? VALUE : TREE
     entry.body = value
     return copy(value)
-  }
-
-  #hold(value: unknown, text: string, createdAt: number | undefined, freshUntil: number, tags: readonly string[]): Entry {
-    if (this.byReference || isPrimitive(value)) return new Entry(VALUE, value, createdAt, freshUntil, tags)
-    if (this.#serializer !== undefined || this.#keepsText) return new Entry(TEXT, text, createdAt, freshUntil, tags)
-    return new Entry(TREE, value, createdAt, freshUntil, tags)
   }
 }
 

@@ -86,10 +86,10 @@ export async function clear(store: Store, view: View, settings: Settings): Promi
 export async function removeByTag(store: Store, view: View, tags: readonly string[], settings: Settings): Promise<true> {
   const paths = [...new Set(tags)].map(view.tagPath)
   if (paths.length === 0) return true
-  const now = store.clock.now() + offsetOf(store)
-  for (const path of paths) store.tagMarks.learn(path, now, trustedUntil(store))
+  const at = Math.max(store.clock.now() + offsetOf(store), ...paths.map((path) => store.tagMarks.of(path).youngest))
+  for (const path of paths) store.tagMarks.learn(path, at, trustedUntil(store))
   if (store.remote !== undefined) {
-    const time = await store.remote.mark(paths, boundOf(settings, false))
+    const time = await store.remote.mark(paths, at, boundOf(settings, false))
     if (time instanceof E_L2_CACHE_ERROR) throwIfStrict(store, settings, time)
     else for (const path of paths) store.tagMarks.learn(path, time, trustedUntil(store))
   }

@@ -6,6 +6,7 @@ import type { Flight, Landing } from '../flight/flights.js'
 import { rebuildError, shareError } from '../flight/lease.js'
 import type { Asking, Grant, Leases, Turn } from '../flight/lease.js'
 import type { Pending } from '../flight/pending.js'
+import { publishDelete } from './invalidate.js'
 import { isFallbackFor, lookInL2, promote } from './lookup.js'
 import type { Seen } from './lookup.js'
 import { boundOf, isStrict, offsetOf, reportFactoryError, storedNow } from './store.js'
@@ -180,7 +181,7 @@ async function keep(work: Work, draft: Draft, value: unknown, createdAt: number,
     store.observer.stats.outrun++
     return landing
   }
-  if (keepMs === 0) await dropOld(work)
+  if (keepMs === 0) await dropOld(work, draft)
   if ((text !== undefined || store.codec.byReference) && keepMs > 0) {
     entry.isLocalOnly = isStored !== true
     store.local?.keep(flight.key, entry, text, now + keepMs, offsetOf(store))
@@ -249,10 +250,12 @@ function backOff({ store, flight, call, copy, seen, pending }: Work, ms: number)
   }
 }
 
-/** A value of ttl 0 is not kept, and neither is what it replaces. */
-async function dropOld({ store, flight, call, seen }: Work): Promise<void> {
+/** A value of ttl 0 is not kept, and neither is what it replaces. A forced flight has not seen what that is. */
+async function dropOld({ store, flight, call, seen }: Work, draft: Draft): Promise<void> {
   store.local?.delete(flight.key)
-  if (seen.text !== undefined) await store.remote!.delete([flight.key], boundOf(call.settings, false))
+  if (store.remote === undefined || draft.skipL2Write || (seen.text === undefined && !flight.isForced)) return
+  await store.remote.delete([flight.key], boundOf(call.settings, false))
+  if (!draft.skipBusNotify) await publishDelete(store, call.view, call.name)
 }
 
 /** undefined: it cannot be stored; those who wait get it all the same. */

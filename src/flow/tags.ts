@@ -61,6 +61,8 @@ export function createdAfterMarks(store: Store, view: View, tags: readonly strin
     const mark = store.tagMarks.of(view.tagPath(tag))
     if (mark.learnedAt <= position && mark.time >= created) created = mark.time + 1
   }
+  // Ahead of the clock: the next mark of its tags must be so too, or it would not hit.
+  if (created > createdAt) for (const tag of tags) store.tagMarks.of(view.tagPath(tag)).youngest = created
   return created
 }
 

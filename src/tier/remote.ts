@@ -2,6 +2,7 @@ import type { CacheSerializer, Clock, L2CacheDriver, LeaseCapability, Logger } f
 import { expireText } from '../base/entry.js'
 import type { Codec, Entry } from '../base/entry.js'
 import { E_L2_CACHE_ERROR } from '../base/errors.js'
+import { within } from '../base/promises.js'
 import { Debts } from './debts.js'
 import type { Debt } from './debts.js'
 import type { Guard } from './guard.js'
@@ -40,7 +41,7 @@ export class Remote {
   readonly #clock: Clock
   readonly #grace: number
   readonly #debts: Debts
-  readonly #queue = new KeyQueue()
+  readonly #queue: KeyQueue
 
   constructor(o: RemoteOptions) {
     this.#driver = o.driver
@@ -50,6 +51,7 @@ export class Remote {
     this.#guard = o.guard
     this.#clock = o.clock
     this.#grace = o.grace
+    this.#queue = new KeyQueue(o.clock)
     this.#debts = new Debts({
       clock: o.clock,
       pay: (debt) => this.#pay(debt),
@@ -141,8 +143,7 @@ export class Remote {
   }
 
   /** Writes tag marks, for ever: an entry of any age may still carry the tag. Resolves their time. */
-  async mark(markKeys: readonly string[], bound: Bound): Promise<number | E_L2_CACHE_ERROR> {
-    const at = this.now()
+  async mark(markKeys: readonly string[], at: number, bound: Bound): Promise<number | E_L2_CACHE_ERROR> {
     const time = await this.#guard.run(() => this.#mark(markKeys, at), bound.wait, bound.outage)
     if (time instanceof E_L2_CACHE_ERROR) for (const key of markKeys) this.#debts.add({ how: 'mark', key, at })
     return time
@@ -252,18 +253,31 @@ export class Remote {
   }
 }
 
+/** One that has not ended after so long holds nobody back any more: it may never end. */
+const HUNG = 2_000
+
 /** Operations of one key, one after another. */
 class KeyQueue {
-  readonly #tails = new Map<string, Promise<unknown>>()
+  readonly #clock: Clock
+  readonly #last = new Map<string, { done: Promise<unknown>; since: number }>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
 
   run<T>(keys: readonly string[], operation: () => Promise<T>): Promise<T> {
-    const tails = keys.flatMap((key) => this.#tails.get(key) ?? [])
-    const mine = tails.length === 0 ? operation() : Promise.allSettled(tails).then(operation)
-    for (const key of keys) this.#tails.set(key, mine)
+    const before = keys.flatMap((key) => this.#last.get(key) ?? [])
+    const mine = before.length === 0 ? operation() : Promise.all(before.map((turn) => this.#letPass(turn))).then(operation)
+    const turn = { done: mine, since: this.#clock.now() }
+    for (const key of keys) this.#last.set(key, turn)
     const leave = () => {
-      for (const key of keys) if (this.#tails.get(key) === mine) this.#tails.delete(key)
+      for (const key of keys) if (this.#last.get(key) === turn) this.#last.delete(key)
     }
     mine.then(leave, leave)
     return mine
+  }
+
+  #letPass({ done, since }: { done: Promise<unknown>; since: number }): Promise<unknown> {
+    return within(this.#clock, done, since + HUNG - this.#clock.now()).catch(() => {})
   }
 }

@@ -167,7 +167,7 @@ describe.each(SHAPES)('on %s, a computation that needs itself', (shape) => {
   test('[R5] is refused through other keys, when two are entered from both ends', async () => {
     const { bento } = setup()
     const pause = () => new Promise((resolve) => setImmediate(resolve))
-    const needs = (other: string) => async () => {
+    const needs = (other: string) => async (): Promise<unknown> => {
       await pause()
       return bento.getOrSet(other, needs(other === 'a' ? 'b' : 'a'))
     }

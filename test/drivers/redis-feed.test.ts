@@ -103,6 +103,26 @@ describe('events', () => {
     expect(texts).toEqual([undefined, 1, undefined])
   })
 
+  test('bring the value of a refused leader to who was held in its term, if it is small', async () => {
+    const [a, b] = await pair()
+    for (const [value, kinds] of [
+      ['small', ['deleted', 'value']],
+      ['x'.repeat(9_000), ['deleted', 'again']],
+    ] as const) {
+      const lease = leaseIn(await acquire(a, 'k'))
+      await acquire(b, 'k')
+      const watch = b.lease.watch('k')
+      await b.lease.invalidate(['k'], 'delete')
+      expect(await a.lease.fulfill(lease, envelope(value), { keepMs: null })).toBe('refused')
+      const text = envelope(value)
+      expect(await a.lease.settle(lease, { kind: 'value', text }, { followers: false, backoffMs: 0 })).toBe('lost')
+      const events = [await watch.next('', 1_000), await watch.next('', 1_000)] as FeedEvent[]
+      expect(events.map(({ kind }) => kind)).toEqual(kinds)
+      expect(events[1]).toMatchObject({ term: lease.term, ...(value === 'small' && { text }) })
+      watch.close()
+    }
+  })
+
   test('stay within a store, a prefix, a database and a keyPrefix', async () => {
     const here = peer()
     const elsewhere = [

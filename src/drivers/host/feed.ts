@@ -1,0 +1,243 @@
+import { after, systemClock } from '../../base/clock.js'
+import type { Feed, FeedEvent, FeedListener, Watch } from '../../base/contract.js'
+import { Bell } from './bell.js'
+import { eventOf } from './journal.js'
+import type { Told } from './journal.js'
+import type { HostMap } from './map.js'
+import type { Maps } from './maps.js'
+import type { Names } from './names.js'
+import { isGone, owner } from './owner.js'
+
+/** Whoever waits looks again this often: for a holder that died, and for rings that nobody could hear. */
+const POLL = 20
+
+const GAP: FeedEvent = { kind: 'gap', key: '', term: '', own: false }
+
+/**
+ * What other processes did, read from their journals whenever somebody asks. Nothing runs by
+ * itself: without a question there is no timer, and only who waits listens to the bell.
+ */
+export class HostFeed implements Feed {
+  readonly #maps: Maps
+  readonly #names: Names
+  readonly #bell: Bell
+  readonly #watches = new Map<string, Set<KeyWatch>>()
+  readonly #waiting = new Set<KeyWatch>()
+  #listener: FeedListener | undefined
+  #map: HostMap | undefined
+  /** The last page that was read, by process. */
+  #read = new Map<string, number>()
+  #stamp: string | undefined
+  #era = ''
+  #poll: ReturnType<typeof setTimeout> | undefined
+  #waitingSince = 0
+
+  constructor(o: { maps: Maps; names: Names; bell: string }) {
+    this.#maps = o.maps
+    this.#names = o.names
+    this.#bell = new Bell(o.bell, () => this.#lookAgain())
+    this.#lookAgain()
+  }
+
+  open(o: { listener: FeedListener }): void {
+    this.#listener ??= o.listener
+  }
+
+  /** Within this millisecond everything is known; in the next one somebody has to look again. */
+  look(now: number): boolean {
+    if (!this.#lookAgain()) return false
+    this.#listener?.onVerified(now + 1)
+    return true
+  }
+
+  watch(key: string): Watch {
+    const watch: KeyWatch = new KeyWatch(key, {
+      waits: () => this.#wait(watch),
+      rests: () => this.#rest(watch),
+      closed: () => {
+        const watches = this.#watches.get(key)
+        if (watches?.delete(watch) && watches.size === 0) this.#watches.delete(key)
+      },
+    })
+    const watches = this.#watches.get(key)
+    if (watches === undefined) this.#watches.set(key, new Set([watch]))
+    else watches.add(watch)
+    return watch
+  }
+
+  /** What this process itself has committed. */
+  told(told: readonly Told[]): void {
+    for (const one of told) this.#tell(one, true)
+  }
+
+  /** Wakes those who wait in other processes. */
+  ring(): void {
+    this.#bell.ring()
+  }
+
+  close(): void {
+    for (const watches of [...this.#watches.values()]) for (const watch of [...watches]) watch.close()
+    clearTimeout(this.#poll)
+    this.#bell.close()
+  }
+
+  /** false: nobody knows what happened. */
+  #lookAgain(): boolean {
+    try {
+      this.#maps.read((map) => this.#catchUp(map))
+      return true
+    } catch {
+      return false // logged where it was found
+    }
+  }
+
+  #catchUp(map: HostMap): void {
+    if (map !== this.#map) return this.#begin(map)
+    const news: Told[] = []
+    const isComplete = map.look(() => {
+      const stamp = map.stamp()
+      if (stamp === this.#stamp) return true
+      if (map.era() !== this.#era) return false
+      for (const { process, n } of map.lastPages()) {
+        const read = this.#read.get(process) ?? 0
+        if (n === read || process === map.process) continue
+        if (map.floor(process) > read) return false
+        for (const page of map.pages(process, read + 1, n)) news.push(...page.told)
+        this.#read.set(process, n)
+      }
+      this.#stamp = stamp
+      return true
+    })
+    if (!isComplete) return this.#begin(map)
+    for (const told of news) this.#tell(told, false)
+  }
+
+  /** From here on: what was before, nobody can tell any more. */
+  #begin(map: HostMap): void {
+    const isFirst = this.#map === undefined
+    if (map !== this.#map) this.#bell.renew()
+    map.look(() => {
+      this.#read = new Map(Array.from(map.lastPages(), ({ process, n }) => [process, n]))
+      this.#stamp = map.stamp()
+      this.#era = map.era()
+    })
+    this.#map = map
+    if (!isFirst || this.#listener !== undefined) this.#hear(GAP)
+  }
+
+  #tell(told: Told, own: boolean): void {
+    const [kind, path] = told
+    const key = kind === 'cleared' ? this.#names.cleared(path) : this.#names.keyOf(path)
+    if (key !== undefined) this.#hear(eventOf(told, key, own))
+  }
+
+  #hear(event: FeedEvent): void {
+    this.#listener?.onEvent(event)
+    if (event.kind !== 'gap' && event.kind !== 'cleared') {
+      for (const watch of [...(this.#watches.get(event.key) ?? [])]) watch.push(event)
+      return
+    }
+    const scope = event.key === '' ? '' : `${event.key}:`
+    for (const [key, watches] of [...this.#watches]) {
+      if (key.startsWith(scope)) for (const watch of [...watches]) watch.push(event)
+    }
+  }
+
+  /** Listening begins before looking, or a ring in between would be missed. */
+  #wait(watch: KeyWatch): void {
+    if (this.#waiting.size === 0) this.#waitingSince = Date.now()
+    this.#waiting.add(watch)
+    const isHeard = this.#bell.listen()
+    this.#lookAgain()
+    if (!this.#waiting.has(watch)) return
+    watch.isForOthers = this.#isHeldByOthers(watch)
+    this.#poll ??= this.#pollSoon(isHeard)
+    // Who waits for another process has nothing of its own that would keep it from ending.
+    if (watch.isForOthers) this.#poll.ref()
+  }
+
+  #rest(watch: KeyWatch): void {
+    this.#waiting.delete(watch)
+    if (this.#waiting.size > 0) return
+    clearTimeout(this.#poll)
+    this.#poll = undefined
+    this.#bell.rest()
+  }
+
+  #pollSoon(isHeard: boolean): ReturnType<typeof setTimeout> {
+    const pace = isHeard ? POLL : Math.min(POLL, Math.max(1, (Date.now() - this.#waitingSince) / 2))
+    const poll = setTimeout(() => {
+      this.#poll = undefined
+      this.#lookAgain()
+      this.#freeFromTheDead()
+      if (this.#waiting.size > 0) this.#poll ??= this.#pollSoon(this.#bell.listen())
+    }, pace)
+    if (![...this.#waiting].some(({ isForOthers }) => isForOthers)) poll.unref()
+    return poll
+  }
+
+  /** Nobody tells that he was killed. */
+  #freeFromTheDead(): void {
+    const now = Date.now()
+    for (const watch of [...this.#waiting]) {
+      const slot = this.#slotOf(watch, now)
+      if (slot?.kind !== 'running' || slot.term !== watch.term) continue
+      if (now >= slot.heldUntil || isGone(slot.owner)) watch.push({ kind: 'again', key: watch.key, term: slot.term, own: false })
+    }
+  }
+
+  #isHeldByOthers(watch: KeyWatch): boolean {
+    const slot = this.#slotOf(watch, Date.now())
+    return slot?.kind === 'running' && slot.term === watch.term && slot.owner !== owner
+  }
+
+  #slotOf({ key }: KeyWatch, now: number) {
+    try {
+      return this.#maps.read((map) => map.look(() => map.slot(this.#names.of(key), now).slot))
+    } catch {
+      return undefined
+    }
+  }
+}
+
+class KeyWatch implements Watch {
+  readonly key: string
+  /** The term that is waited for. */
+  term = ''
+  /** Another process computes. */
+  isForOthers = false
+  readonly #o: { waits: () => void; rests: () => void; closed: () => void }
+  readonly #events: FeedEvent[] = []
+  #resolve: ((event: FeedEvent | 'timeout') => void) | undefined
+
+  constructor(key: string, o: { waits: () => void; rests: () => void; closed: () => void }) {
+    this.key = key
+    this.#o = o
+  }
+
+  push(event: FeedEvent): void {
+    if (this.#resolve === undefined) this.#events.push(event)
+    else this.#resolve(event)
+  }
+
+  next(term: string, timeoutMs: number): Promise<FeedEvent | 'timeout'> {
+    const event = this.#events.shift()
+    if (event !== undefined) return Promise.resolve(event)
+    this.term = term
+    return new Promise((resolve) => {
+      const stop = after(systemClock, timeoutMs, () => this.#resolve?.('timeout'))
+      this.#resolve = (answer) => {
+        this.#resolve = undefined
+        stop()
+        this.#o.rests()
+        resolve(answer)
+      }
+      this.#o.waits()
+    })
+  }
+
+  close(): void {
+    this.#o.closed()
+    this.#resolve?.('timeout')
+  }
+}
