@@ -19,7 +19,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'real',
-          include: ['test/{drivers,process,compat,demo,package}/**/*.test.ts'],
+          include: ['test/{drivers,fleet,process,compat,clients,demo,package}/**/*.test.ts'],
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,

@@ -103,6 +103,8 @@ export class MemoryBus {
   readonly sent: CacheBusMessage[] = []
   /** Why a message cannot be sent, if it cannot. */
   trouble: ((message: CacheBusMessage) => Error | undefined) | undefined
+  /** Nothing is ever answered. */
+  isHanging = false
   /** Attempts to publish, failed ones included. */
   attempts = 0
   readonly #transports = new Set<MemoryTransport>()
@@ -121,6 +123,10 @@ export class MemoryBus {
   /** Nothing can be sent, and nobody can subscribe. */
   goDown(error: Error = new Error('bus: connection refused')): void {
     this.trouble = () => error
+  }
+
+  hang(): void {
+    this.isHanging = true
   }
 
   /** Every process notices that its lost connection is back. */
@@ -173,6 +179,7 @@ class MemoryTransport implements Transport {
     this.#bus.attempts++
     const trouble = this.#bus.trouble?.(message)
     if (trouble !== undefined) throw trouble
+    if (this.#bus.isHanging) return new Promise(() => {})
     await undefined
     this.#bus.deliver(channel, message, this.id)
   }
