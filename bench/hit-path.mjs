@@ -119,6 +119,7 @@ function lane(prepare) {
 }
 
 async function time(hit, ms) {
+  await repeat(hit, 10_000) // a collection takes compiled code along whose objects are gone
   const start = spent()
   let elapsed = 0
   let calls = 0

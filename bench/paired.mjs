@@ -4,9 +4,13 @@ import { fileURLToPath } from 'node:url'
 const LANE = fileURLToPath(new URL('./lane.mjs', import.meta.url))
 
 /**
- * A new space so large that no scavenge falls into a sample of bytes. Not for samples of time:
- * each page of it is the kernel's work, and who allocates most would pay for it most.
+ * The new space at its full size from the start: where it grows and shrinks, each new page is the
+ * kernel's work, and that is most of what would be measured. Compiler and garbage collector in the
+ * thread they work for: their time counts, and does not depend on who else wants the processor.
  */
+const SETTLED = ['--expose-gc', '--single-threaded', '--min-semi-space-size=16', '--max-semi-space-size=16']
+
+/** For samples of bytes: no scavenge falls into one. */
 export const LARGE_NEW_SPACE = ['--min-semi-space-size=64', '--max-semi-space-size=64']
 
 /**
@@ -37,8 +41,8 @@ export async function paired(module, { names, rounds, warmups = 2, orders = [{}]
 }
 
 /**
- * Processor time of this process so far, in ms: unlike the time on the wall it does not grow when
- * others want the processor, and with garbage collected in one thread it is the same on an idle machine.
+ * Processor time of this process so far, in ms. On an idle machine it is the time on the wall, and
+ * it does not grow when others want the processor.
  */
 export function spent() {
   const { user, system } = process.cpuUsage()
@@ -63,7 +67,7 @@ function quantile(sorted, q) {
 }
 
 async function openLane(module, name, setup, flags) {
-  const child = fork(LANE, [module, name, JSON.stringify(setup)], { execArgv: ['--expose-gc', '--single-threaded-gc', ...flags] })
+  const child = fork(LANE, [module, name, JSON.stringify(setup)], { execArgv: [...SETTLED, ...flags] })
   const gone = new Promise((resolve) => child.once('exit', resolve))
   const answer = () =>
     new Promise((resolve, reject) => {

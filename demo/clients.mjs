@@ -6,6 +6,7 @@ import { connect } from 'node:net'
 
 const { PORT, CLIENTS, POST } = process.env
 const TOGETHER = 32 // connections being opened at a time: a short accept queue must not drop any
+const WARMING = 4 // each fourth client asks for a page before, as on a server that is in use
 const PATIENCE = 120_000
 
 process.on('disconnect', () => process.exit())
@@ -25,15 +26,15 @@ async function openAll(wanted) {
     while (left-- > 0) {
       const socket = connect(Number(PORT), '127.0.0.1')
       await once(socket, 'connect')
-      requests.push(prepare(socket))
+      if (left % WARMING === 0) await send(prepare(socket, '/'))
+      requests.push(prepare(socket, `/posts/${POST}`))
     }
   }
   await Promise.all(Array.from({ length: TOGETHER }, next))
   return requests
 }
 
-function prepare(socket) {
-  const path = `/posts/${POST}`
+function prepare(socket, path) {
   const outgoing = request({ path, headers: { connection: 'keep-alive' }, createConnection: () => socket })
   const answer = new Promise((resolve, reject) => {
     outgoing.on('error', reject)
@@ -49,6 +50,11 @@ function prepare(socket) {
   return { outgoing, answer }
 }
 
+function send({ outgoing, answer }) {
+  outgoing.end()
+  return answer
+}
+
 async function fire(requests) {
   const giveUp = setTimeout(() => requests.forEach(({ outgoing }) => outgoing.destroy(new Error('late'))), PATIENCE)
   const times = []
@@ -56,11 +62,10 @@ async function fire(requests) {
   let failed = 0
   let told = performance.now()
   const firedAt = told
-  for (const { outgoing } of requests) outgoing.end()
   await Promise.all(
-    requests.map(async ({ answer }) => {
+    requests.map(async (request) => {
       try {
-        const { status, body } = await answer
+        const { status, body } = await send(request)
         const now = performance.now()
         if (status !== 200 || JSON.parse(body).id !== Number(POST)) throw new Error(`answered ${status}`)
         times.push(now - firedAt)

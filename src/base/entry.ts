@@ -20,6 +20,8 @@ export interface TagMark {
   learnedAt: number
   /** The same for news that the tag was invalidated, as long as L2 has not been asked when. */
   heardAt: number | undefined
+  /** `createdAt` of the youngest entry that this process made under the tag: maybe ahead of the clock. */
+  youngest: number
 }
 
 /**

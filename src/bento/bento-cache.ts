@@ -38,6 +38,9 @@ export class BentoCache<KnownCaches extends Record<string, BentoStore>> {
     if (typeof stores !== 'object' || stores === null) {
       throw new E_INVALID_OPTION('stores', stores, 'an object of bentostore() descriptions')
     }
+    for (const [name, store] of Object.entries(stores)) {
+      if (typeof store?.entry !== 'object') throw new E_INVALID_OPTION(`stores.${name}`, store, 'what bentostore() returns')
+    }
     new Settings().overlay(options) // a bad option is told here, not at the first call
     this.#stores = stores
     this.#default = defaultStore

@@ -30,6 +30,7 @@ import { set } from '../flow/write.js'
 import type { ReadTrace } from '../observe/observer.js'
 import { isTraced } from '../observe/tracing.js'
 import type { CacheProvider } from './provider.js'
+import type { UnknownOptions } from './unknown-options.js'
 
 type Without<T, Key extends keyof T> = Omit<T, Key>
 type Raw = RawCommonOptions & { tags?: readonly string[]; skipL2Write?: boolean; skipBusNotify?: boolean }
@@ -45,13 +46,15 @@ export class Cache implements CacheProvider {
   readonly #view: View
   readonly #defaults: Settings
   readonly #forever: Settings
+  readonly #unknown: UnknownOptions
   /** Namespace path with its colon; `''` at the root, where keys are looked up as they come. */
   readonly #scope: string
 
-  constructor(store: Store, defaults: Settings, path = '') {
+  constructor(store: Store, defaults: Settings, unknown: UnknownOptions, path = '') {
     this.name = store.name
     this.#store = store
     this.#defaults = defaults
+    this.#unknown = unknown
     this.#forever = defaults.overlay({ ttl: null })
     this.#view = viewOf(path)
     this.#scope = path === '' ? '' : `${path}:`
@@ -59,18 +62,18 @@ export class Cache implements CacheProvider {
 
   /** A view of the keys below `namespace`, which shares everything else with this one. */
   namespace(namespace: string): CacheProvider {
-    return new Cache(this.#store, this.#defaults, clean(under(this.#view.path, checkKey(namespace))))
+    return new Cache(this.#store, this.#defaults, this.#unknown, clean(under(this.#view.path, checkKey(namespace))))
   }
 
   getOrSet<T>(key: string, factory: GetSetFactory<T>, options?: Without<GetOrSetOptions<T>, 'key' | 'factory'>): Promise<T>
   getOrSet<T>(options: GetOrSetOptions<T>): Promise<T>
   getOrSet(a: string | GetOrSetOptions<any>, factory?: GetSetFactory<any>, options?: object): Promise<any> {
-    const raw = typeof a === 'string' ? (options as Raw | undefined) : a
-    const name = typeof a === 'string' ? a : a?.key
+    const raw = typeof a === 'object' ? a : (options as Raw | undefined)
+    const name = typeof a === 'object' ? a?.key : a
     const store = this.#store
     const now = store.clock.now()
     // The hit path: nothing is allocated but the promise, nobody is asked but L1.
-    if (!store.observer.isActive && store.local !== undefined && (now < store.verifiedUntil || store.look(now))) {
+    if (typeof name === 'string' && !store.observer.isActive && store.local !== undefined && (now < store.verifiedUntil || store.look(now))) {
       const entry = store.local.read(this.#scope === '' ? name : this.#scope + name)
       if (entry !== undefined && now < entry.calmUntil && raw?.forceFresh !== true && verdict(store, this.#view, entry) === 'clear') {
         store.observer.stats.hits++
@@ -81,14 +84,14 @@ export class Cache implements CacheProvider {
         }
       }
     }
-    return this.#getOrSet(name, typeof a === 'string' ? factory : a?.factory, raw, false, now)
+    return this.#getOrSet(name, typeof a === 'object' ? a?.factory : factory, raw, false, now)
   }
 
   getOrSetForever<T>(key: string, factory: GetSetFactory<T>, options?: Without<GetOrSetForeverOptions<T>, 'key' | 'factory'>): Promise<T>
   getOrSetForever<T>(options: GetOrSetForeverOptions<T>): Promise<T>
   getOrSetForever(a: string | GetOrSetForeverOptions<any>, factory?: GetSetFactory<any>, options?: object): Promise<any> {
     const now = this.#store.clock.now()
-    if (typeof a === 'string') return this.#getOrSet(a, factory, options, true, now)
+    if (typeof a !== 'object') return this.#getOrSet(a, factory, options, true, now)
     return this.#getOrSet(a?.key, a?.factory, a, true, now)
   }
 
@@ -96,26 +99,26 @@ export class Cache implements CacheProvider {
   get<T>(key: string, defaultValue: Factory<T>, options?: Without<GetOptions<T>, 'key' | 'defaultValue'>): Promise<T>
   get<T = any>(options: GetOptions<T>): Promise<T>
   get(a: string | GetOptions<any>, defaultValue?: Factory<any>, options?: object): Promise<any> {
-    const o: Partial<GetOptions<any>> = typeof a === 'string' ? { ...options, key: a, defaultValue } : (a ?? {})
+    const o: Partial<GetOptions<any>> = isPositional(a) ? { ...options, key: a, defaultValue } : (a ?? {})
     return this.#traced('get', o.key, (trace) => get(this.#store, this.#reading(o.key, o, trace), o.defaultValue))
   }
 
   set(key: string, value: any, options?: SetCommonOptions): Promise<boolean>
   set(options: SetOptions): Promise<boolean>
   set(a: string | SetOptions, value?: any, options?: object): Promise<boolean> {
-    return this.#set(typeof a === 'string' ? { ...options, key: a, value } : a, false)
+    return this.#set(isPositional(a) ? { ...options, key: a, value } : a, false)
   }
 
   setForever(key: string, value: any, options?: SetCommonOptions): Promise<boolean>
   setForever(options: SetOptions): Promise<boolean>
   setForever(a: string | SetOptions, value?: any, options?: object): Promise<boolean> {
-    return this.#set(typeof a === 'string' ? { ...options, key: a, value } : a, true)
+    return this.#set(isPositional(a) ? { ...options, key: a, value } : a, true)
   }
 
   has(key: string, options?: Without<HasOptions, 'key'>): Promise<boolean>
   has(options: HasOptions): Promise<boolean>
   async has(a: string | HasOptions, options?: object): Promise<boolean> {
-    const o: Partial<HasOptions> = typeof a === 'string' ? { ...options, key: a } : (a ?? {})
+    const o: Partial<HasOptions> = isPositional(a) ? { ...options, key: a } : (a ?? {})
     return has(this.#store, this.#reading(o.key, o))
   }
 
@@ -128,21 +131,22 @@ export class Cache implements CacheProvider {
   pull<T = any>(key: string): Promise<T | undefined | null>
   pull<T = any>(options: { key: string }): Promise<T | undefined | null>
   async pull(a: string | { key: string }): Promise<any> {
-    const o: { key?: string } = typeof a === 'object' && a !== null ? a : { key: a }
-    return pull(this.#store, this.#reading(o.key, o))
+    const o: { key?: string } = isPositional(a) ? { key: a } : (a ?? {})
+    // Traced, as in 1.6.1, as the two verbs that it stands for.
+    return this.#traced('get', o.key, (trace) => this.#traced('delete', o.key, () => pull(this.#store, this.#reading(o.key, o, trace))))
   }
 
   delete(key: string, options?: Without<DeleteOptions, 'key'>): Promise<boolean>
   delete(options: DeleteOptions): Promise<boolean>
   delete(a: string | DeleteOptions, options?: object): Promise<boolean> {
-    const o: Partial<DeleteOptions> = typeof a === 'string' ? { ...options, key: a } : (a ?? {})
+    const o: Partial<DeleteOptions> = isPositional(a) ? { ...options, key: a } : (a ?? {})
     return this.#traced('delete', o.key, () => invalidation.remove(this.#store, this.#reading(o.key, o)))
   }
 
   deleteMany(keys: string[], options?: Without<DeleteManyOptions, 'keys'>): Promise<boolean>
   deleteMany(options: DeleteManyOptions): Promise<boolean>
   async deleteMany(a: string[] | DeleteManyOptions, options?: object): Promise<boolean> {
-    const o: Partial<DeleteManyOptions> = Array.isArray(a) ? { ...options, keys: a } : (a ?? {})
+    const o: Partial<DeleteManyOptions> = isPositional(a) ? { ...options, keys: a } : (a ?? {})
     if (!Array.isArray(o.keys)) throw new E_INVALID_OPTION('keys', o.keys, 'an array of keys')
     const names = o.keys.map(checkKey)
     const settings = this.#settings(o)
@@ -153,14 +157,14 @@ export class Cache implements CacheProvider {
   deleteByTag(tags: string[], options?: Without<DeleteByTagOptions, 'tags'>): Promise<boolean>
   deleteByTag(options: DeleteByTagOptions): Promise<boolean>
   async deleteByTag(a: string[] | DeleteByTagOptions, options?: object): Promise<boolean> {
-    const o: Partial<DeleteByTagOptions> = Array.isArray(a) ? { ...options, tags: a } : (a ?? {})
+    const o: Partial<DeleteByTagOptions> = isPositional(a) ? { ...options, tags: a } : (a ?? {})
     return invalidation.removeByTag(this.#store, this.#view, checkTags(o.tags), this.#settings({ ...o, tags: [] }))
   }
 
   expire(key: string, options?: Without<ExpireOptions, 'key'>): Promise<boolean>
   expire(options: ExpireOptions): Promise<boolean>
   expire(a: string | ExpireOptions, options?: object): Promise<boolean> {
-    const o: Partial<ExpireOptions> = typeof a === 'string' ? { ...options, key: a } : (a ?? {})
+    const o: Partial<ExpireOptions> = isPositional(a) ? { ...options, key: a } : (a ?? {})
     return this.#traced('expire', o.key, () => invalidation.expire(this.#store, this.#reading(o.key, o)))
   }
 
@@ -258,8 +262,8 @@ export class Cache implements CacheProvider {
   }
 
   #settings(raw: Raw | undefined, isForever = false): Settings {
-    if (raw !== undefined && this.#store.observer.log !== undefined) warnOfUnknown(this.#store, raw)
-    return (isForever ? this.#forever : this.#defaults).overlay(raw)
+    if (raw !== undefined) this.#unknown.ofCall(raw)
+    return (isForever ? this.#forever : this.#defaults).overlay(raw ?? undefined)
   }
 
   async #set(o: SetOptions | undefined, isForever: boolean): Promise<boolean> {
@@ -288,21 +292,7 @@ export class Cache implements CacheProvider {
 
 const NO_TAGS: readonly string[] = []
 
-const KNOWN = new Set([
-  'key', 'keys', 'value', 'factory', 'defaultValue', 'tags', 'forceFresh', 'skipL2Write', 'skipBusNotify',
-  'ttl', 'grace', 'graceBackoff', 'timeout', 'hardTimeout', 'lockTimeout', 'lockAge', 'l2Timeout',
-  'suppressL2Errors', 'shareFailures', 'onFactoryError',
-])
-const WARNED = new WeakMap<Store, Set<string>>()
-
-/** Once per name and store: a misspelt or outdated option is ignored, as in 1.6.1, but not silently. */
-function warnOfUnknown(store: Store, raw: object): void {
-  for (const option in raw) {
-    if (KNOWN.has(option)) continue
-    let warned = WARNED.get(store)
-    if (warned === undefined) WARNED.set(store, (warned = new Set()))
-    if (warned.has(option)) continue
-    warned.add(option)
-    store.observer.log?.warn?.({ option }, 'unknown option is ignored')
-  }
+/** What no options object can be is the key, or the keys: a wrong one is told as what it is. */
+function isPositional<T>(a: string | string[] | T): a is Exclude<typeof a, T> {
+  return typeof a !== 'object' || Array.isArray(a)
 }

@@ -1,8 +1,9 @@
 import { systemClock } from '../base/clock.js'
+import { CacheBusMessageType } from '../base/contract.js'
 import type { CacheBusMessage, L1CacheDriver, L2CacheDriver, Transport } from '../base/contract.js'
 import { Codec } from '../base/entry.js'
 import { E_INVALID_OPTION, InvalidArgumentsException } from '../base/errors.js'
-import { clean } from '../base/keys.js'
+import { clean, scopeOf } from '../base/keys.js'
 import { parseBytes } from '../base/bytes.js'
 import { parseDuration } from '../base/duration.js'
 import type { Duration } from '../base/duration.js'
@@ -25,6 +26,7 @@ import { Local } from '../tier/local.js'
 import { Remote } from '../tier/remote.js'
 import { TagMarks } from '../tier/tag-marks.js'
 import { Cache } from './cache.js'
+import { UnknownOptions } from './unknown-options.js'
 
 /** A driver to be: its options, and what makes it of them (1.6.1). */
 export interface CreateDriverResult<T extends L1CacheDriver | L2CacheDriver> {
@@ -159,7 +161,10 @@ export function wire(name: string, description: StoreDescription, globals: Globa
       onGap: () => feed === undefined && heard(store, { kind: 'gap' }),
     })
   }
-  return new Cache(store, defaults)
+  const unknown = new UnknownOptions(logger)
+  unknown.ofStore(globals)
+  unknown.ofStore(description.options)
+  return new Cache(store, defaults, unknown)
 }
 
 /** A message of the bus; `isTold`: the feed has said the same, in better order. */
@@ -167,11 +172,12 @@ function obey(store: Store, message: CacheBusMessage, isTold: boolean): void {
   if (isTold) return
   for (const news of newsOfMessage(message, store.prefix, TAG_PREFIX)) {
     heard(store, news)
-    // A process without our scripts has not revoked our lease: Schedule: it deletes, we store what
-    // we had read before. Deleting again, with revocation, fences us too.
-    if (store.leases === undefined || store.remote === undefined) continue
-    if (news.kind !== 'delete' && news.kind !== 'expire') continue
-    if (store.leases.concerns(news.key)) void store.remote.delete([news.key], { wait: 2_000, outage: 2_000 })
+    // A set shows in L2, where our lease will find it; nothing shows what was removed.
+    if (store.leases === undefined || message.type === CacheBusMessageType.Set) continue
+    // A process without our scripts has revoked no lease. Schedule: it deletes, we store what we had
+    // read before. Deleting again, with revocation, fences us too.
+    const keys = news.kind === 'clear' ? store.leases.concernedBelow(scopeOf(news.path)) : 'key' in news && store.leases.concerns(news.key) ? [news.key] : []
+    if (keys.length > 0) void store.remote?.delete(keys, { wait: 2_000, outage: 2_000 })
   }
 }
 

@@ -174,6 +174,12 @@ export class Leases {
     return false
   }
 
+  /** The same for all keys that begin with `scope`. */
+  concernedBelow(scope: string): string[] {
+    const keys = [...this.#stored.keys(), ...Array.from(this.#held.values(), ({ lease }) => lease.key)]
+    return [...new Set(keys)].filter((key) => key.startsWith(scope) && this.concerns(key))
+  }
+
   #remember(key: string): void {
     this.#stored.delete(key)
     this.#stored.set(key, this.#o.clock.now())

@@ -3,7 +3,7 @@ import { E_L2_CACHE_ERROR } from '../base/errors.js'
 import { under } from '../base/keys.js'
 import type { Settings } from '../base/settings.js'
 import type { News } from '../bus/coherence.js'
-import { TAG_PREFIX, boundOf, isStrict, offsetOf } from './store.js'
+import { TAG_PREFIX, boundOf, isStrict, offsetOf, storedNow } from './store.js'
 import type { Reading, Store, View } from './store.js'
 import { trustedUntil } from './tags.js'
 
@@ -86,10 +86,12 @@ export async function clear(store: Store, view: View, settings: Settings): Promi
 export async function removeByTag(store: Store, view: View, tags: readonly string[], settings: Settings): Promise<true> {
   const paths = [...new Set(tags)].map(view.tagPath)
   if (paths.length === 0) return true
-  const at = Math.max(store.clock.now() + offsetOf(store), ...paths.map((path) => store.tagMarks.of(path).youngest))
+  // Or it would not hit what was made ahead of the clock: above an older mark, or by a guess of the server's.
+  const floor = Math.max(...paths.map((path) => store.tagMarks.of(path).youngest))
+  const at = Math.max(storedNow(store), floor)
   for (const path of paths) store.tagMarks.learn(path, at, trustedUntil(store))
   if (store.remote !== undefined) {
-    const time = await store.remote.mark(paths, at, boundOf(settings, false))
+    const time = await store.remote.mark(paths, floor, boundOf(settings, false))
     if (time instanceof E_L2_CACHE_ERROR) throwIfStrict(store, settings, time)
     else for (const path of paths) store.tagMarks.learn(path, time, trustedUntil(store))
   }

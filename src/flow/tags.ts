@@ -61,8 +61,10 @@ export function createdAfterMarks(store: Store, view: View, tags: readonly strin
     const mark = store.tagMarks.of(view.tagPath(tag))
     if (mark.learnedAt <= position && mark.time >= created) created = mark.time + 1
   }
-  // Ahead of the clock: the next mark of its tags must be so too, or it would not hit.
-  if (created > createdAt) for (const tag of tags) store.tagMarks.of(view.tagPath(tag)).youngest = created
+  for (const tag of tags) {
+    const mark = store.tagMarks.of(view.tagPath(tag))
+    mark.youngest = Math.max(mark.youngest, Math.ceil(created))
+  }
   return created
 }
 

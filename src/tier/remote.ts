@@ -1,3 +1,4 @@
+import { sleep } from '../base/clock.js'
 import type { CacheSerializer, Clock, L2CacheDriver, LeaseCapability, Logger } from '../base/contract.js'
 import { expireText } from '../base/entry.js'
 import type { Codec, Entry } from '../base/entry.js'
@@ -6,6 +7,9 @@ import { within } from '../base/promises.js'
 import { Debts } from './debts.js'
 import type { Debt } from './debts.js'
 import type { Guard } from './guard.js'
+
+/** How far ahead of the coordinator's clock an entry of ours can be, ms; what is more is a clock gone wrong. */
+const MOST_AHEAD = 50
 
 /** What a read found. `text` as it was stored; no entry and no trouble = a miss. */
 export interface Read {
@@ -142,9 +146,13 @@ export class Remote {
     return this.#found(key, text)
   }
 
-  /** Writes tag marks, for ever: an entry of any age may still carry the tag. Resolves their time. */
-  async mark(markKeys: readonly string[], at: number, bound: Bound): Promise<number | E_L2_CACHE_ERROR> {
-    const time = await this.#guard.run(() => this.#mark(markKeys, at), bound.wait, bound.outage)
+  /**
+   * Writes tag marks, for ever: an entry of any age may still carry the tag. Resolves their time,
+   * which is `floor` or later.
+   */
+  async mark(markKeys: readonly string[], floor: number, bound: Bound): Promise<number | E_L2_CACHE_ERROR> {
+    const at = Math.max(this.now(), floor)
+    const time = await this.#guard.run(() => this.#mark(markKeys, this.#lease ? floor : at), bound.wait, bound.outage)
     if (time instanceof E_L2_CACHE_ERROR) for (const key of markKeys) this.#debts.add({ how: 'mark', key, at })
     return time
   }
@@ -212,9 +220,15 @@ export class Remote {
     return true
   }
 
+  /** At that time; a coordinator's own clock is waited for until it is as late. */
   async #mark(markKeys: readonly string[], at: number): Promise<number> {
     const text = (time: number) => this.#codec.encode(time, time, Infinity, [])
-    if (this.#lease !== undefined) return this.#lease.mark(markKeys, text)
+    if (this.#lease !== undefined) {
+      const time = await this.#lease.mark(markKeys, text)
+      if (time >= at) return time
+      await sleep(this.#clock, Math.min(at - time + 1, MOST_AHEAD))
+      return Math.max(at, await this.#lease.mark(markKeys, text))
+    }
     for (const key of markKeys) await this.#driver.set(key, text(at))
     return at
   }

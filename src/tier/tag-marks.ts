@@ -26,7 +26,8 @@ export class TagMarks {
   of(path: string): TagMark {
     let mark = this.#marks.get(path)
     if (mark === undefined) {
-      mark = { time: this.#floor, knownUntil: this.#isAuthority ? Infinity : -1, learnedAt: this.#learned, heardAt: undefined }
+      const knownUntil = this.#isAuthority ? Infinity : -1
+      mark = { time: this.#floor, knownUntil, learnedAt: this.#learned, heardAt: undefined, youngest: 0 }
       this.#marks.set(path, mark)
       if (this.#marks.size > MOST) this.#forgetOldest()
     }

@@ -208,7 +208,7 @@ describe.each(SHAPES)('on %s, a default', (shape) => {
     ['an async function', async () => 'a', 'a'],
     ['a function that gives a function', () => () => 'f', 'f'],
     ['nothing', undefined, undefined],
-  ])('is what it says: %s', async (_, given, expected) => {
+  ])('is what it says: %s', async (_, given: any, expected) => {
     const bento = new Fleet().process(shape)
     expect(await bento.get({ key: 'k', defaultValue: given })).toBe(expected)
     expect(await bento.get('k', given)).toBe(expected)

@@ -159,6 +159,19 @@ describe('a lost reply', () => {
   })
 })
 
+test('a tag’s mark that arrives late does not take back a younger one', async () => {
+  const slow = await startProxy(server)
+  const [late, quick] = [peer(new Redis(slow.port)), peer(server.client())]
+  const mark = (time: number) => new Codec().encode(time, time, Infinity, [])
+  await late.lease.mark(['m'], mark)
+  slow.latency(60)
+  const delayed = late.lease.mark(['m'], mark)
+  await sleep(90) // it has read, and not written
+  const young = await quick.lease.mark(['m'], mark)
+  expect(await delayed).toBe(young)
+  expect(await quick.driver.get('m')).toBe(mark(young))
+})
+
 test('scripts that the server has forgotten are sent again, in the middle of a computation', async () => {
   const [a, b] = [peer(server.client()), peer(server.client())]
   const forget = () => server.client().script('FLUSH')

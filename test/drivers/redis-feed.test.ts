@@ -321,9 +321,10 @@ describe('without the right', () => {
       if (event === 'timeout') pauses.push(Date.now() - asked)
     }
     watch.close()
-    expect(pauses[0]!).toBeLessThan(20)
-    expect(Math.max(...pauses)).toBeLessThan(350)
-    expect(pauses.length).toBeGreaterThan(8)
+    // Quick at first, 250 ms in the end; a busy machine may add to each.
+    expect(pauses[0]!).toBeLessThan(200)
+    expect(Math.max(...pauses)).toBeLessThan(1_000)
+    expect(pauses.length).toBeGreaterThan(4)
     expect(pauses.length).toBeLessThan(60)
   })
 

@@ -103,6 +103,20 @@ describe('ttls', () => {
     expect(await driver.remainingTtl('k')).toBeGreaterThan(4_000)
   })
 
+  test('are those of the write, also for a large value, which takes another way', async () => {
+    const { lease } = made()
+    for (const size of [10, 100_000]) {
+      for (const keepMs of [null, 5_000.5]) {
+        const acquired = await lease.acquire('k', { attempt: 'a:1', ttlMs: 1_000, seen: '', force: true })
+        const granted = acquired.kind === 'granted' ? acquired.lease : undefined
+        await lease.fulfill(granted!, envelope('x'.repeat(size)), { keepMs })
+        const left = await redis.pttl('bentocache:k')
+        if (keepMs === null) expect(left).toBe(-1)
+        else expect(Math.abs(left - 4_900)).toBeLessThanOrEqual(101)
+      }
+    }
+  })
+
   test('are kept by expire, which makes the entry stale in its place', async () => {
     const driver = made()
     await driver.set('k', envelope('v'), 50_000)

@@ -118,7 +118,7 @@ export function startHistory({ keys, mine, database, file, seed }) {
     while (isRecording) {
       const key = keys[Math.floor(random() * keys.length)]
       try {
-        if (mine.includes(key) && random() < 0.25) await update(key)
+        if (mine.includes(key) && random() < 0.5) await update(key)
         else await read(key)
       } catch (error) {
         write({ kind: 'error', code: error.code ?? String(error) })

@@ -24,8 +24,8 @@ const END_OF_TIMESTAMP = Date.UTC(2038, 0, 19, 3, 14, 7)
 
 export async function layoutOf(table: SqlTable): Promise<Layout> {
   if (table.engine === 'sqlite') return { ...EXACT, isDate: false }
-  if (table.engine === 'postgres') return { ...EXACT, isDate: isDate(await table.typeOfEnd()) }
-  const columns = await table.columns()
+  if (table.engine === 'postgres') return { ...EXACT, isDate: isDate(await table.typeOfEnd!()) }
+  const columns = await table.columns!()
   const key = columns.find(({ name }) => name === 'key')
   const end = columns.find(({ name }) => name === 'expires_at')
   const type = end?.type ?? 'timestamp'

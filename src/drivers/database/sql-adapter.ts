@@ -5,7 +5,7 @@ import type { DatabaseAdapter } from './database.js'
 import { EXACT_COLLATIONS, endFor, endOf, layoutOf } from './layout.js'
 import type { Layout } from './layout.js'
 import type { Condition, SqlTable } from './sql-table.js'
-import { isBelow, needsStandIn, patternBelow, standInFor } from './stand-in.js'
+import { isBelow, isStandIn, needsStandIn, patternBelow, standInFor } from './stand-in.js'
 
 /** Parameters of one statement: SQLite takes no more than 999 where it is old. */
 const MOST_KEYS = 500
@@ -95,7 +95,7 @@ export class SqlAdapter implements DatabaseAdapter {
   async createTableIfNotExists(): Promise<void> {
     if (await this.#isThere()) return
     try {
-      const collations = this.#table.engine === 'mysql' ? await this.#table.collations(EXACT_COLLATIONS) : []
+      const collations = this.#table.engine === 'mysql' ? await this.#table.collations!(EXACT_COLLATIONS) : []
       await this.#table.create(collations[0])
     } catch (error) {
       // Two processes find no table, both create it: the second is told that it exists.
@@ -152,11 +152,11 @@ export class SqlAdapter implements DatabaseAdapter {
   }
 }
 
-/** Where the row of a key may be, the likelier place first. */
+/** Where the row of a key may be, the likelier place first. What looks like a stand-in is somebody else's. */
 function namesOf(key: string, layout: Layout): string[] {
   if (layout.isExact) return [key]
   const standIn = standInFor(key, layout.longest)
-  return needsStandIn(key, layout) ? [standIn] : [key, standIn]
+  return isStandIn(key) ? [standIn] : [key, standIn]
 }
 
 function escapeLike(text: string): string {

@@ -36,11 +36,11 @@ export interface SqlTable {
   delete(where: Condition[]): Promise<number>
   /** `collation`: of the column `key`. */
   create(collation?: string): Promise<void>
-  /** PostgreSQL: the type of `expires_at`. */
-  typeOfEnd(): Promise<string>
-  /** MySQL: the columns of the table. */
-  columns(): Promise<ColumnFacts[]>
-  /** MySQL: those of these collations that it has. */
-  collations(names: string[]): Promise<string[]>
   close(): Promise<void>
+  /** PostgreSQL: the type of `expires_at`. */
+  typeOfEnd?(): Promise<string>
+  /** MySQL: the columns of the table. */
+  columns?(): Promise<ColumnFacts[]>
+  /** MySQL: those of these collations that it has. */
+  collations?(names: string[]): Promise<string[]>
 }

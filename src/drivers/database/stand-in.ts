@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Layout } from './layout.js'
 
+const MARK = '~bc-'
+
 /**
  * MySQL's usual collations take `session:ABC` for `session:abc`, and so does the primary key of a
  * table that 1.6.1 made. There, a key whose row belongs to another one lies under a stand-in:
@@ -11,7 +13,7 @@ export function standInFor(key: string, longest: number): string {
   return asciiOf([...key].slice(0, Math.max(0, longest - digest.length)).join('')) + digest
 }
 
-/** A key that never has a row of its own: it looks like a stand-in, or the column would cut it. */
+/** Must the key not be written as it is? It looks like a stand-in, or the column would cut it. */
 export function needsStandIn(key: string, { holds }: Layout): boolean {
   if (isStandIn(key)) return true
   return holds === 'ascii' ? /[^\0-\x7f]/.test(key) : holds === 'basic' && /[\u{10000}-\u{10ffff}]/u.test(key)
@@ -27,9 +29,7 @@ export function patternBelow(prefix: string): string {
   return asciiOf(prefix).replaceAll('\\', '_') + '%'
 }
 
-const MARK = '~bc-'
-
-function isStandIn(name: string): boolean {
+export function isStandIn(name: string): boolean {
   return /~bc-[0-9a-f]{64}$/i.test(name)
 }
 

@@ -20,7 +20,7 @@ export function pageKey(process: string, n: number): Buffer {
 }
 
 export function pageNumber(key: Buffer): number {
-  return Number(key.latin1Slice(key.length - DIGITS))
+  return Number(key.toString('latin1', key.length - DIGITS))
 }
 
 export function encodePage({ at, told }: Page): string {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
+import { basename } from 'node:path'
 import type { Database, RootDatabase } from 'lmdb'
 import { decodePage, encodePage, pageKey } from './journal.js'
 import type { Page, Told } from './journal.js'
@@ -174,7 +175,7 @@ export class HostMap {
 
   /** Within `look`: the last page of each process. */
   lastPages(): { process: string; n: number }[] {
-    return Array.from(this.heads.getRange(HEADS), ({ key, value }) => ({ process: key.latin1Slice(1), n: Number(value) }))
+    return Array.from(this.heads.getRange(HEADS), ({ key, value }) => ({ process: key.toString('latin1', 1), n: Number(value) }))
   }
 
   /** Within `look`: up to which page a process' journal has been cut off. */
@@ -235,15 +236,24 @@ interface Stats {
   lastPageNumber: number
 }
 
+const require = createRequire(import.meta.url)
 let loaded: Lmdb | undefined
 
 /** @throws when the package is not there */
 export function lmdb(): Lmdb {
   try {
-    return (loaded ??= createRequire(import.meta.url)('lmdb') as Lmdb)
+    return (loaded ??= require('lmdb') as Lmdb)
   } catch (cause) {
     throw new Error('The host tier needs the package "lmdb", with its binary for this platform: npm install lmdb', { cause })
   }
+}
+
+/** Processes may share a map only when they agree on its format, and on what a lock in memory looks like. */
+export function lmdbBuild(): string {
+  const { version } = lmdb() as Lmdb & { version?: { major: number; minor: number; patch: number } }
+  const binary = Object.keys(require.cache).find((path) => /lmdb.*\.node$/.test(path)) ?? ''
+  const libc = /glibc|musl/.exec(basename(binary))?.[0] ?? process.platform
+  return `lmdb ${version?.major}.${version?.minor}.${version?.patch} ${process.arch} ${libc}`
 }
 
 /** Never 0, which LMDB takes for no version. */

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, linkSync, openSync, readSync, readdirSync, renameSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs'
+import { linkSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Logger } from '../../base/contract.js'
 import { bootId } from './boot.js'
 import { claimDirectory } from './directory.js'
-import { HostMap, WrongFormat, lmdb } from './map.js'
+import { HostMap, WrongFormat, lmdbBuild } from './map.js'
+import { IS_SPARSE, changeOf, checkOpenable, identify, isSealed, reserveLock, seal } from './map-file.js'
+import type { MapFile } from './map-file.js'
 import { HostTrouble, reasonOf } from './trouble.js'
 
 export interface MapsOptions {
@@ -13,27 +15,28 @@ export interface MapsOptions {
   log: Logger | undefined
 }
 
+interface Open {
+  map: HostMap
+  file: MapFile
+}
+
 /** A try to open costs some ms, and logs. */
 const RETRY = 500
 /** Files that nobody seems to use are left alone for so long: somebody may be about to. */
 const YOUNG = 60_000
-/** Stands at the end of the sparse file, so that one that was cut is never read: that would be a SIGBUS. */
-const TRAILER = Buffer.from('bentocache host1')
-/** Written out, because LMDB writes to it in memory, where a full disk is a SIGBUS: some 1000 readers. */
-const LOCK_SIZE = 80 * 1_024
-/** On Windows a file that is mapped cannot be cut, and one with holes would be filled. */
-const IS_SPARSE = process.platform !== 'win32'
 
 /**
  * The current map of a directory: whichever file the name `live` leads to. It can be removed, cut
  * or replaced at any time, so whoever looks asks here first, and whoever has written asks again.
  *
- * A map's own name, and with it LMDB's lock file, is never used for another: processes that lock
- * different files and write the same one would destroy it.
+ * A map's own name, and with it that of LMDB's lock file, is never used for another: processes that
+ * lock different files and write to the same one would destroy it.
  */
 export class Maps {
   readonly #o: MapsOptions
+  /** Without a name for this start of the system nobody could tell what a crash of it has lost. */
   readonly #boot = bootId()
+  readonly #maker = `bentocache host map 1, ${lmdbBuild()}`
   readonly #live: string
   #current: Open | undefined
   #checkedAt = 0
@@ -45,7 +48,6 @@ export class Maps {
   constructor(o: MapsOptions) {
     this.#o = o
     this.#live = join(o.directory, `live-${this.#boot ?? 'any'}.mdb`)
-    lmdb()
     claimDirectory(o.directory)
     try {
       this.current()
@@ -55,19 +57,18 @@ export class Maps {
   }
 
   /** @throws HostTrouble when there is none for now */
-  current(now = Date.now()): HostMap {
+  current(): HostMap {
+    const now = Date.now()
     const current = this.#current
     if (current !== undefined) {
       if (now === this.#checkedAt) return current.map
       const why = changeOf(current.file, identify(this.#live))
-      if (why === undefined) {
-        this.#checkedAt = now
-        return current.map
-      }
+      this.#checkedAt = now
+      if (why === undefined) return current.map
       this.#leave(why)
     }
     if (this.#isClosed) throw new HostTrouble('the driver is disconnected', true)
-    if (now < this.#retryAt) throw this.#trouble!
+    if (this.#trouble !== undefined && now < this.#retryAt) throw this.#trouble
     return this.#open(now)
   }
 
@@ -119,10 +120,6 @@ export class Maps {
     this.#leave(why)
   }
 
-  #discardIfBroken(map: HostMap, error: unknown): void {
-    if (isAboutContent(error)) this.discard(map, `the map cannot be read: ${reasonOf(error)}`, true)
-  }
-
   async close(): Promise<void> {
     this.#isClosed = true
     const current = this.#current
@@ -130,11 +127,14 @@ export class Maps {
     await current?.map.close()
   }
 
+  #discardIfBroken(map: HostMap, error: unknown): void {
+    if (isAboutContent(error)) this.discard(map, `the map cannot be read: ${reasonOf(error)}`, true)
+  }
+
   #leave(why: string): void {
     this.#o.log?.warn({ directory: this.#o.directory }, `host tier: ${why}, starting anew`)
     void this.#current?.map.close()
     this.#current = undefined
-    this.#retryAt = 0
   }
 
   #open(now: number): HostMap {
@@ -167,22 +167,18 @@ export class Maps {
       }
       void open.map.close()
     }
-    throw new HostTrouble('it is replaced again and again', true)
+    throw new Error('it is replaced again and again')
   }
 
-  #join(file: File): Open | undefined {
+  #join(file: MapFile): Open | undefined {
     const own = this.#own(file)
-    const why = isCut(this.#live, file) ? 'the map was cut, or is not ours' : identify(own)?.ino !== file.ino ? 'a name of the map is gone' : undefined
-    if (why !== undefined) {
-      this.#o.log?.warn({ directory: this.#o.directory }, `host tier: ${why}, it is set aside`)
-      this.#setAside(file, true)
-      return undefined
-    }
     try {
+      if (identify(own)?.ino !== file.ino) throw new WrongFormat('one of its names is gone')
+      if (!isSealed(own, this.#maker)) throw new WrongFormat('it was cut, or is not of this version')
       return { file, map: this.#openMap(own) }
     } catch (error) {
       if (!isAboutContent(error)) throw error
-      this.#o.log?.warn({ err: error, directory: this.#o.directory }, 'host tier: the map cannot be read, it is set aside')
+      this.#o.log?.warn({ err: error, directory: this.#o.directory }, `host tier: the map is set aside: ${reasonOf(error)}`)
       this.#setAside(file, true)
       return undefined
     }
@@ -192,16 +188,15 @@ export class Maps {
   #make(): Open | undefined {
     const born = join(this.#o.directory, `new-${randomBytes(8).toString('hex')}.mdb`)
     writeFileSync(born, '', { flag: 'wx', mode: 0o600 })
-    const file = { ...identify(born)!, size: this.#o.maxSize }
-    const own = this.#own(file)
+    const own = this.#own(identify(born)!)
     let map: HostMap | undefined
     try {
-      writeFileSync(`${own}-lock`, Buffer.alloc(LOCK_SIZE), { mode: 0o600 })
+      reserveLock(`${own}-lock`)
       renameSync(born, own)
       map = this.#openMap(own)
-      if (IS_SPARSE) writeTrailer(own, this.#o.maxSize)
+      seal(own, this.#o.maxSize, this.#maker)
       linkSync(own, this.#live)
-      return { map, file: IS_SPARSE ? file : identify(own)! }
+      return { map, file: identify(own)! }
     } catch (error) {
       void map?.close()
       for (const path of [born, own, `${own}-lock`]) rmSync(path, { force: true })
@@ -210,11 +205,12 @@ export class Maps {
     }
   }
 
-  #openMap(file: string): HostMap {
-    return new HostMap(file, { mapSize: this.#o.maxSize, isDurable: this.#boot === undefined })
+  #openMap(path: string): HostMap {
+    checkOpenable(path)
+    return new HostMap(path, { mapSize: this.#o.maxSize, isDurable: this.#boot === undefined })
   }
 
-  #setAside(file: File, keep: boolean): void {
+  #setAside(file: MapFile, keep: boolean): void {
     if (identify(this.#live)?.ino !== file.ino) return
     try {
       if (keep) renameSync(this.#live, join(this.#o.directory, 'aside.mdb'))
@@ -226,8 +222,8 @@ export class Maps {
     }
   }
 
-  /** What other boots, and processes that died while making a map, have left. */
-  #tidy(live: File): void {
+  /** What other starts of the system, and processes that died while making a map, have left. */
+  #tidy(live: MapFile): void {
     const own = this.#own(live)
     for (const name of readdirSync(this.#o.directory)) {
       if (!/^(live|map|new)-[\w-]+\.mdb(-lock)?$/.test(name)) continue
@@ -238,50 +234,8 @@ export class Maps {
     }
   }
 
-  #own(file: File): string {
+  #own(file: MapFile): string {
     return join(this.#o.directory, `map-${this.#boot ?? 'any'}-${file.ino}.mdb`)
-  }
-}
-
-interface Open {
-  map: HostMap
-  file: File
-}
-
-interface File {
-  ino: number
-  size: number
-}
-
-function identify(path: string): File | undefined {
-  const stats = statSync(path, { throwIfNoEntry: false })
-  return stats && { ino: stats.ino, size: stats.size }
-}
-
-function changeOf(before: File, after: File | undefined): string | undefined {
-  if (after === undefined) return 'the map is gone'
-  if (after.ino !== before.ino) return 'the map was replaced'
-  return after.size < before.size ? 'the map was cut' : undefined
-}
-
-function isCut(path: string, { size }: File): boolean {
-  if (!IS_SPARSE) return false
-  const fd = openSync(path, 'r')
-  try {
-    const end = Buffer.alloc(TRAILER.length)
-    readSync(fd, end, 0, end.length, Math.max(0, size - end.length))
-    return !end.equals(TRAILER)
-  } finally {
-    closeSync(fd)
-  }
-}
-
-function writeTrailer(path: string, size: number): void {
-  const fd = openSync(path, 'r+')
-  try {
-    writeSync(fd, TRAILER, 0, TRAILER.length, size - TRAILER.length)
-  } finally {
-    closeSync(fd)
   }
 }
 
@@ -289,5 +243,8 @@ function writeTrailer(path: string, size: number): void {
 function isAboutContent(error: unknown): boolean {
   if (error instanceof WrongFormat) return true
   const { code } = error as { code?: unknown }
-  return typeof code === 'number' && code <= -30_784
+  return typeof code === 'number' && LMDB_BROKEN.includes(code)
 }
+
+/** MDB_PAGE_NOTFOUND, MDB_CORRUPTED, MDB_PANIC, MDB_VERSION_MISMATCH, MDB_INVALID, MDB_INCOMPATIBLE. */
+const LMDB_BROKEN = [-30_797, -30_796, -30_795, -30_794, -30_793, -30_784]

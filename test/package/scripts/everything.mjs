@@ -9,7 +9,7 @@ const connection = { host: '127.0.0.1', port: Number(process.argv[2]) }
 const away = { host: '127.0.0.1', port: Number(process.argv[3]) }
 
 const heard = []
-tracingChannels.cacheOperation.subscribe({ start: ({ operation }) => heard.push(operation), asyncEnd() {}, end() {}, error() {}, asyncStart() {} })
+tracingChannels.cacheOperation.subscribe({ start: ({ operation }) => heard.push(operation) })
 
 const bento = new BentoCache({
   default: 'both',
@@ -21,7 +21,8 @@ const bento = new BentoCache({
       .useL1Layer(memoryDriver({ maxItems: 1000 }))
       .useL2Layer(redisDriver({ connection }))
       .useBus(redisBusDriver({ connection, retryQueue: { enabled: true, maxSize: 10 } })),
-    remote: bentostore({ leases: false }).useL2Layer(redisDriver({ connection })),
+    remote: bentostore({ prefix: 'remote' }).useL2Layer(redisDriver({ connection })),
+    alone: bentostore({ leases: false, prefix: 'alone' }).useL2Layer(redisDriver({ connection })),
     unreachable: bentostore({ l2Timeout: '100ms' })
       .useL1Layer(memoryDriver())
       .useL2Layer(redisDriver({ connection: away }))
@@ -30,6 +31,7 @@ const bento = new BentoCache({
 })
 await useEverything(bento.use('both'))
 await useEverything(bento.use('remote'))
+assert.equal(await bento.use('alone').getOrSet('key', () => 'computed'), 'computed')
 assert.equal(await bento.use('unreachable').getOrSet('key', () => 'computed'), 'computed')
 await bento.use('unreachable').delete({ key: 'key' })
 await bento.clearAll()
