@@ -98,7 +98,7 @@ function lane(prepare, most = Infinity) {
       // A collection takes compiled code along whose objects are gone: let it be compiled anew.
       for (let i = 0; i < Math.min(20, most / 1000); i++) await stampede(open(round++), 1000)
       // All of them together, so that each pays its share of the garbage collection.
-      const repeats = Math.max(1, Math.min(30_000, most) / callers)
+      const repeats = Math.max(1, Math.min(100_000, most) / callers)
       const start = spent()
       for (let i = 0; i < repeats; i++) await stampede(open(round++), callers)
       return { us: ((spent() - start) * 1000) / repeats }

@@ -21,12 +21,13 @@ try {
 
 async function openAll(wanted) {
   const requests = []
-  let left = wanted
+  let opened = 0
   const next = async () => {
-    while (left-- > 0) {
+    while (opened < wanted) {
+      const isWarming = opened++ % WARMING === 0
       const socket = connect(Number(PORT), '127.0.0.1')
       await once(socket, 'connect')
-      if (left % WARMING === 0) await send(prepare(socket, '/'))
+      if (isWarming) await send(prepare(socket, '/'))
       requests.push(prepare(socket, `/posts/${POST}`))
     }
   }

@@ -19,7 +19,7 @@ if (wanted === 1) {
 
 async function serve() {
   const { server } = await import('./app.mjs')
-  server.headersTimeout = server.requestTimeout = 0 // clients connect long before they ask
+  server.headersTimeout = server.requestTimeout = server.keepAliveTimeout = 0 // clients connect long before they ask
   let accepted = 0
   let told = 0
   server.on('connection', () => accepted++)

@@ -35,8 +35,9 @@ export class Settings {
     if (raw === undefined || setsNothing(raw)) return this
     // Ten thousand callers of one place in the user's code pass the same options: they share one object.
     if (this.#lastRaw !== undefined && this.#last !== undefined && isSame(raw, this.#lastRaw)) return this.#last
+    const overlaid = this.#overlaid(raw)
     this.#lastRaw = pick(raw)
-    return (this.#last = this.#overlaid(raw))
+    return (this.#last = overlaid)
   }
 
   #overlaid(raw: RawCommonOptions): Settings {

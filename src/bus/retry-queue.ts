@@ -22,6 +22,7 @@ export class RetryQueue {
   readonly #interval: number
   readonly #waiting = new Map<string, CacheBusMessage>()
   #isDraining = false
+  #isClosed = false
   #stop: (() => void) | undefined
 
   /** `send` rejects while a message cannot be sent; a TypeError means it never can. */
@@ -36,7 +37,7 @@ export class RetryQueue {
   }
 
   add(message: CacheBusMessage): void {
-    if (!this.#isEnabled) return
+    if (!this.#isEnabled || this.#isClosed) return
     const id = JSON.stringify([message.type, message.namespace, message.keys])
     if (this.#waiting.has(id)) return
     if (this.#waiting.size >= this.#maxSize) this.#waiting.delete(this.#waiting.keys().next().value!)
@@ -68,6 +69,7 @@ export class RetryQueue {
   }
 
   close(): void {
+    this.#isClosed = true
     this.#stop?.()
     this.#stop = undefined
     this.#waiting.clear()

@@ -73,6 +73,7 @@ export function wire(name: string, description: StoreDescription, globals: Globa
   const config = { prefix, logger: globals.logger, clock }
 
   const leaseOptions = leaseOptionsOf(options.leases)
+  const leaseTtl = durationOr(leaseOptions.ttl, 'leases.ttl', LEASE_TTL)
   const l1 = description.l1?.factory({ ...config, ...description.l1.options })
   const l2 = description.l2?.factory({ ...config, ...inlineOf(leaseOptions), ...description.l2.options })
   const capability = l2?.lease
@@ -104,7 +105,7 @@ export function wire(name: string, description: StoreDescription, globals: Globa
       : new Leases({
           capability,
           clock,
-          ttl: durationOr(leaseOptions.ttl, 'leases.ttl', LEASE_TTL),
+          ttl: leaseTtl,
           lockAge: defaults.lockAge,
           stats: observer.stats,
           ask: (operation) => guard.run(operation, defaults.l2Timeout),

@@ -24,6 +24,7 @@ export class Debts {
   readonly #dropped: (debt: Debt) => void
   readonly #owed = new Map<string, Debt>()
   #clears = 0
+  #isClosed = false
   #stop: (() => void) | undefined
 
   constructor(o: { clock: Clock; pay: (debt: Debt) => Promise<boolean>; dropped: (debt: Debt) => void }) {
@@ -33,6 +34,7 @@ export class Debts {
   }
 
   add(debt: Debt): void {
+    if (this.#isClosed) return
     const id = debt.how === 'clear' ? `\0${debt.key}` : debt.key
     if (debt.how === 'clear' && !this.#owed.has(id)) this.#clears++
     // A later expire does not make an owed delete forget that the value must go.
@@ -61,6 +63,7 @@ export class Debts {
   }
 
   close(): void {
+    this.#isClosed = true
     this.#stop?.()
     this.#stop = undefined
     this.#owed.clear()

@@ -1,3 +1,4 @@
+import { after } from '../base/clock.js'
 import type { Clock } from '../base/contract.js'
 import { E_L2_CACHE_ERROR } from '../base/errors.js'
 import type { InternalOperationWrapper } from '../base/options.js'
@@ -31,7 +32,9 @@ export interface GuardOptions {
 export class Guard {
   readonly #o: GuardOptions
   #downSince: number | undefined
-  #probedAt = -Infinity
+  #stopProbing: (() => void) | undefined
+  /** When the probe was sent that has not answered yet. */
+  #probedAt: number | undefined
   #breaksUntil: number | undefined
   #isTrying = false
 
@@ -50,7 +53,7 @@ export class Guard {
    */
   async run<T>(operation: () => Promise<T>, bound: number, outageAfter = bound): Promise<T | E_L2_CACHE_ERROR> {
     const { clock, wrap } = this.#o
-    if (this.#downSince !== undefined && this.#isStillDown()) return this.#skip()
+    if (this.#downSince !== undefined) return this.#skip()
     const isTrial = this.#breaksUntil !== undefined
     if (isTrial && (this.#isTrying || clock.now() < this.#breaksUntil!)) return this.#skip()
     if (isTrial) this.#isTrying = true
@@ -60,7 +63,7 @@ export class Guard {
       const answer = wrap === undefined ? operation() : wrap(operation)
       const settled = await within(clock, answer, bound)
       if (settled !== LATE) {
-        if (isTrial) this.#close()
+        if (isTrial) this.#mend()
         return settled
       }
       ignore(answer)
@@ -76,8 +79,15 @@ export class Guard {
   /** Somebody learned elsewhere that L2 answers again. */
   isBack(): void {
     if (this.#downSince === undefined) return
+    this.close()
     this.#downSince = undefined
     this.#o.report('up')
+  }
+
+  /** Asks no more whether L2 is back. */
+  close(): void {
+    this.#stopProbing?.()
+    this.#stopProbing = undefined
   }
 
   #skip(): E_L2_CACHE_ERROR {
@@ -94,7 +104,7 @@ export class Guard {
     return new E_L2_CACHE_ERROR(error)
   }
 
-  #close(): void {
+  #mend(): void {
     this.#isTrying = false
     this.#breaksUntil = undefined
   }
@@ -102,8 +112,8 @@ export class Guard {
   #fell(since: number): void {
     if (this.#downSince !== undefined) return
     this.#downSince = since
-    this.#probedAt = this.#o.clock.now()
     this.#o.report('down')
+    this.#probeLater()
   }
 
   /** A bounded caller has gone; the operation itself still tells whether L2 is there. */
@@ -114,21 +124,28 @@ export class Guard {
     )
   }
 
-  /** Nobody waits for the probe: it runs beside the calls that are skipped. */
-  #isStillDown(): boolean {
-    const now = this.#o.clock.now()
-    if (now - this.#probedAt >= PROBE_EVERY && !(this.#isProbing && now - this.#probedAt < PROBE_LIFE)) {
-      this.#probedAt = now
-      this.#isProbing = true
-      // A probe whose promise throws synchronously is a probe that failed.
-      new Promise((resolve) => resolve(this.#o.probe())).then(
-        () => ((this.#isProbing = false), this.isBack()),
-        (error) => ((this.#isProbing = false), this.#o.isOutage(error) || this.isBack())
-      )
-    }
-    return this.#downSince !== undefined
+  /** Nobody waits for a probe: it runs beside the calls that are skipped, and also while there are none. */
+  #probeLater(): void {
+    this.#stopProbing = after(this.#o.clock, PROBE_EVERY, () => {
+      this.#probeLater()
+      this.#probe()
+    })
   }
-  #isProbing = false
+
+  #probe(): void {
+    const now = this.#o.clock.now()
+    if (this.#probedAt !== undefined && now - this.#probedAt < PROBE_LIFE) return
+    this.#probedAt = now
+    const answered = (isBack: boolean) => {
+      this.#probedAt = undefined
+      if (isBack) this.isBack()
+    }
+    // A probe that throws synchronously is a probe that failed.
+    new Promise((resolve) => resolve(this.#o.probe())).then(
+      () => answered(true),
+      (error) => answered(!this.#o.isOutage(error))
+    )
+  }
 }
 
 const CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'ENOTFOUND', 'EHOSTUNREACH', 'EAI_AGAIN', 'ENETUNREACH'])

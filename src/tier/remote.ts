@@ -162,6 +162,7 @@ export class Remote {
   }
 
   async disconnect(): Promise<void> {
+    this.#guard.close()
     this.#debts.close()
     await this.#driver.disconnect()
   }

@@ -14,14 +14,41 @@ beforeAll(async () => {
 })
 afterAll(() => postgres?.stop())
 
-const connect = () => createDb({ databaseURL: `${postgres.url}/${database}?ssl=false`, log: false })
+const pools = new WeakMap<object, { ended: boolean }>()
+const connect = () => {
+  const db = createDb({ databaseURL: `${postgres.url}/${database}?ssl=false`, log: false })
+  pools.set(db, (db as any).adapter.pool)
+  return db
+}
 
 describeSql('orchid on PostgreSQL', { isOwnLayout: true }, () => ({
   adapter: (config) => new OrchidAdapter(config),
   oldAdapter: (config) => new Old(config) as any,
   connect,
   query: (sql) => postgres.query(database, sql),
+  isClosed: (connection) => pools.get(connection)!.ended,
 }))
+
+test('ends are shared with 1.6.1 where the machine is not in UTC', async () => {
+  const zone = process.env['TZ']
+  process.env['TZ'] = 'America/New_York'
+  try {
+    expect(new Date('2026-07-01T12:00:00Z').getHours()).toBe(8)
+    const [old, config] = [new Old({ connection: connect() as any }), { connection: connect(), tableName: 'zones' }]
+    const driver = orchidDriver(config).factory(config)
+    await driver.set('ours', 'text', 3_600_000)
+    old.setTableName('zones')
+    await old.set({ key: 'theirs', value: 'text', expiresAt: new Date(Date.now() + 3_600_000) })
+    for (const key of ['ours', 'theirs']) {
+      expect(Math.abs((await driver.remainingTtl(key)) - 3_600_000)).toBeLessThan(10_000)
+      expect(Math.abs((await old.get(key))!.expiresAt! - Date.now() - 3_600_000)).toBeLessThan(10_000)
+    }
+    await Promise.all([driver.disconnect(), old.disconnect()])
+  } finally {
+    if (zone === undefined) delete process.env['TZ']
+    else process.env['TZ'] = zone
+  }
+})
 
 test('a name with quotes is a name', async () => {
   const config = { connection: connect(), tableName: 'a "quoted"; name', prefix: 'bentocache' }

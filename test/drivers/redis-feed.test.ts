@@ -231,8 +231,7 @@ describe('a gap', () => {
     await sleep(1_500)
     const last = one.verified.at(-1)!
     expect(last).toBeLessThan(Date.now())
-    await sleep(4_500) // the pings go unanswered for 5 s
-    proxy.cut()
+    await sleep(7_000) // unanswered for 5 s; the client gives it 2 s to say goodbye
     proxy.blackHole(false)
     await until(() => one.events.filter(({ kind }) => kind === 'gap').length > 1)
     await until(() => one.verified.at(-1)! > Date.now())

@@ -69,7 +69,7 @@ export async function startMariaDb(o: { port?: number; args?: string[] } = {}): 
 
   const files = [`--datadir=${data}`, `--socket=${join(home, 'socket')}`, `--pid-file=${join(home, 'pid')}`]
   const charset = ['--character-set-server=utf8mb4', '--collation-server=utf8mb4_general_ci'] // as Debian has it
-  const settings = [...charset, '--innodb-flush-log-at-trx-commit=0', '--innodb-buffer-pool-size=32M', '--skip-name-resolve']
+  const settings = [...charset, '--innodb-flush-log-at-trx-commit=2', '--innodb-buffer-pool-size=32M', '--skip-name-resolve']
   const args = ['--no-defaults', ...files, `--bind-address=${HOST}`, `--port=${port}`, ...settings, ...(o.args ?? [])]
   const query = async (database: string, sql: string, parameters: unknown[] = []) => {
     const client = await mysql.createConnection({ host: HOST, port, user: 'root', database, connectTimeout: 2_000 })

@@ -1,3 +1,4 @@
+import { E_INVALID_OPTION } from '../../base/errors.js'
 import { DatabaseDriver } from './database.js'
 import type { DatabaseConfig, DatabaseGiven } from './database.js'
 import { SqlAdapter } from './sql-adapter.js'
@@ -38,6 +39,7 @@ class KnexTable implements SqlTable {
   readonly #name: string
 
   constructor(knex: KnexLike, name: string) {
+    if (typeof knex?.client !== 'object') throw new E_INVALID_OPTION('connection', knex, 'an instance of knex')
     this.#knex = knex
     this.#name = name
     const { dialect } = knex.client

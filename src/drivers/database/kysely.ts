@@ -1,3 +1,4 @@
+import { E_INVALID_OPTION } from '../../base/errors.js'
 import { DatabaseDriver } from './database.js'
 import type { DatabaseConfig, DatabaseGiven } from './database.js'
 import { SqlAdapter } from './sql-adapter.js'
@@ -39,6 +40,7 @@ class KyselyTable implements SqlTable {
   readonly #name: string
 
   constructor(kysely: KyselyLike, name: string) {
+    if (typeof kysely?.getExecutor !== 'function') throw new E_INVALID_OPTION('connection', kysely, 'an instance of Kysely')
     this.#kysely = kysely
     this.#name = name
     // By what it can, not by its class: names do not survive a minifier.

@@ -12,14 +12,21 @@ export interface Layout {
   isExact: boolean
   /** Characters a key may have. */
   longest: number
-  /** Unicode that fits into the column: all of it, none above U+FFFF, or only ASCII for sure. */
-  holds: 'all' | 'basic' | 'ascii'
+  /** A character that does not fit into the column; undefined: all do. */
+  foreign: RegExp | undefined
 }
 
 /** MySQL and MariaDB: these neither fold letters nor forget spaces at the end. */
 export const EXACT_COLLATIONS = ['utf8mb4_nopad_bin', 'utf8mb4_0900_bin']
 
-const EXACT = { isWholeSeconds: false, latest: Infinity, isExact: true, longest: Infinity, holds: 'all' } as const
+const EXACT = { isWholeSeconds: false, latest: Infinity, isExact: true, longest: Infinity, foreign: undefined } as const
+const NOT_ASCII = /[^\0-\x7f]/
+/** By the character set of the column. */
+const FOREIGN: Record<string, RegExp> = {
+  utf8: /[^\0-\uffff]/u,
+  utf8mb3: /[^\0-\uffff]/u,
+  latin1: /[^\0-\x7f\xa0-\xff]/,
+}
 const END_OF_TIMESTAMP = Date.UTC(2038, 0, 19, 3, 14, 7)
 
 export async function layoutOf(table: SqlTable): Promise<Layout> {
@@ -35,7 +42,7 @@ export async function layoutOf(table: SqlTable): Promise<Layout> {
     latest: type === 'timestamp' ? END_OF_TIMESTAMP : Infinity,
     isExact: key !== undefined && (key.charset === null || EXACT_COLLATIONS.includes(key.collation ?? '')),
     longest: Number(key?.length ?? 255),
-    holds: /^(utf8mb4|binary)$/.test(key?.charset ?? 'binary') ? 'all' : /^utf8/.test(key!.charset!) ? 'basic' : 'ascii',
+    foreign: key?.charset === 'utf8mb4' || !key?.charset ? undefined : (FOREIGN[key.charset] ?? NOT_ASCII),
   }
 }
 

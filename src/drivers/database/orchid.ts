@@ -1,3 +1,4 @@
+import { E_INVALID_OPTION } from '../../base/errors.js'
 import { DatabaseDriver } from './database.js'
 import type { DatabaseConfig, DatabaseGiven } from './database.js'
 import { SqlAdapter } from './sql-adapter.js'
@@ -7,6 +8,7 @@ import type { Condition, SqlRow, SqlTable } from './sql-table.js'
 export interface OrchidLike {
   query: any
   close(): Promise<void>
+  adapter?: any
 }
 
 export interface OrchidConfig extends DatabaseConfig {
@@ -34,7 +36,10 @@ class OrchidTable implements SqlTable {
   readonly #table: string
 
   constructor(orchid: OrchidLike, name: string) {
+    if (typeof orchid?.query !== 'function') throw new E_INVALID_OPTION('connection', orchid, 'a database of orchid-orm')
     this.#orchid = orchid
+    // Nobody listens to the pool: an idle connection that breaks would end the process.
+    orchid.adapter?.pool?.on?.('error', () => {})
     const [table, schema = 'public'] = name.split('.').reverse()
     this.#table = [schema, table].map((part) => `"${part!.replaceAll('"', '""')}"`).join('.')
   }

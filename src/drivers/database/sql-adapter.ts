@@ -5,7 +5,7 @@ import type { DatabaseAdapter } from './database.js'
 import { EXACT_COLLATIONS, endFor, endOf, layoutOf } from './layout.js'
 import type { Layout } from './layout.js'
 import type { Condition, SqlTable } from './sql-table.js'
-import { isBelow, isStandIn, needsStandIn, patternBelow, standInFor } from './stand-in.js'
+import { isBelow, needsStandIn, patternBelow, standInFor } from './stand-in.js'
 
 /** Parameters of one statement: SQLite takes no more than 999 where it is old. */
 const MOST_KEYS = 500
@@ -126,11 +126,11 @@ export class SqlAdapter implements DatabaseAdapter {
 
   /** Under its own name unless somebody else has that; `outdated` is where it was before. */
   async #placeFor(key: string, layout: Layout): Promise<{ name: string; outdated: string[] }> {
-    const standIn = standInFor(key, layout.longest)
-    const stored = (await this.#table.keys([['key', 'in', [key, standIn]]], 10)).map(String)
-    const isTaken = stored.some((name) => name !== key && name !== standIn)
-    const name = isTaken || needsStandIn(key, layout) ? standIn : key
-    return { name, outdated: [key, standIn].filter((other) => other !== name && stored.includes(other)) }
+    const names = namesOf(key, layout)
+    const stored = (await this.#table.keys([['key', 'in', names]], 10)).map(String)
+    const isTaken = stored.some((name) => !names.includes(name))
+    const name = isTaken ? names.at(-1)! : names[0]!
+    return { name, outdated: names.filter((other) => other !== name && stored.includes(other)) }
   }
 
   /** Those of the names that are there as they are. */
@@ -152,11 +152,11 @@ export class SqlAdapter implements DatabaseAdapter {
   }
 }
 
-/** Where the row of a key may be, the likelier place first. What looks like a stand-in is somebody else's. */
+/** Where the row of a key may be, the likelier place first. */
 function namesOf(key: string, layout: Layout): string[] {
   if (layout.isExact) return [key]
   const standIn = standInFor(key, layout.longest)
-  return isStandIn(key) ? [standIn] : [key, standIn]
+  return needsStandIn(key, layout) ? [standIn] : [key, standIn]
 }
 
 function escapeLike(text: string): string {

@@ -13,10 +13,9 @@ export function standInFor(key: string, longest: number): string {
   return asciiOf([...key].slice(0, Math.max(0, longest - digest.length)).join('')) + digest
 }
 
-/** Must the key not be written as it is? It looks like a stand-in, or the column would cut it. */
-export function needsStandIn(key: string, { holds }: Layout): boolean {
-  if (isStandIn(key)) return true
-  return holds === 'ascii' ? /[^\0-\x7f]/.test(key) : holds === 'basic' && /[\u{10000}-\u{10ffff}]/u.test(key)
+/** Must the key not have a row of its own? It looks like a stand-in, or the column would cut it. */
+export function needsStandIn(key: string, { foreign }: Layout): boolean {
+  return isStandIn(key) || foreign?.test(key) === true
 }
 
 /** Could the row of this name be of a key that begins so? */

@@ -20,6 +20,8 @@ interface Open {
   file: MapFile
 }
 
+/** How long, in ms, a map that was there is taken to be there: a check costs more than a read. */
+const CHECK = 0.1
 /** A try to open costs some ms, and logs. */
 const RETRY = 500
 /** Files that nobody seems to use are left alone for so long: somebody may be about to. */
@@ -58,10 +60,10 @@ export class Maps {
 
   /** @throws HostTrouble when there is none for now */
   current(): HostMap {
-    const now = Date.now()
+    const now = performance.now()
     const current = this.#current
     if (current !== undefined) {
-      if (now === this.#checkedAt) return current.map
+      if (now - this.#checkedAt < CHECK) return current.map
       const why = changeOf(current.file, identify(this.#live))
       this.#checkedAt = now
       if (why === undefined) return current.map

@@ -38,6 +38,13 @@ describe('settings', () => {
     expect([base.ttl, one.ttl, other.ttl]).toEqual([30 * 60_000, 60_000, 120_000])
   })
 
+  test('are refused as often as they are asked for, whatever was asked for before', () => {
+    const base = new Settings()
+    base.overlay({ ttl: '1m' })
+    for (let n = 0; n < 3; n++) expect(() => base.overlay({ ttl: 'banana' })).toThrow(E_INVALID_OPTION)
+    expect(base.overlay({ ttl: '1m' }).ttl).toBe(60_000)
+  })
+
   test('of a later level win, option by option', () => {
     const store = defaults.overlay({ ttl: '1h', grace: '6h', timeout: 200 }).overlay({ ttl: '2h' })
     const call = store.overlay({ timeout: null, suppressL2Errors: false })
