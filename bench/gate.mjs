@@ -8,7 +8,7 @@ heading('Gate')
 const checks = []
 const gate = (name, value, limit, isMet, unit) => checks.push(bar(name, value, limit, isMet, unit))
 
-const { figures, times } = await hits({ rounds: 7, ms: 40, only: GATED })
+const { figures, times } = await hits({ rounds: 5, ms: 30, only: GATED })
 for (const name of ['ours by reference', 'ours by reference, object form']) {
   const beyond = figures[name].beyond
   gate(`bytes of a hit beyond the control, ${name}`, fixed(beyond), '≤ 64', beyond <= 64, ' B')
@@ -19,7 +19,7 @@ gate('a hit by reference is faster than that of 1.6.1', fixed(hit, 1), '≥ 12, 
 const copy = times('1.6.1, a copy each (default)', 'ours, a copy each (default)').median
 gate('a hit with a copy is faster than that of 1.6.1', fixed(copy, 1), '≥ 4, fails under 3.5', copy >= 3.5, ' ×')
 
-const waiting = await waits({ rounds: 5, only: [SHARED, OWN, OURS] })
+const waiting = await waits({ rounds: 3, only: [SHARED, OWN, OURS] })
 const held = waiting.held(OURS).median - waiting.held(OWN).median
 gate('bytes held per waiter beyond its own promise', fixed(held), '≤ 100', held <= 100, ' B')
 for (const callers of SIZES) {

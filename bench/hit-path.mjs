@@ -56,9 +56,9 @@ export const GATED = [
 ]
 
 /** @returns name → { ns, bytes, beyond } as summaries; `beyond` = bytes beyond the control's */
-export async function hits({ rounds = 15, ms = 60, only = names } = {}) {
-  const timed = await paired(import.meta.url, { names: only, rounds, warmups: 3, orders: [{ what: 'ns', ms }] })
-  const weighed = await paired(import.meta.url, { names: only, rounds: 5, orders: [{ what: 'bytes' }], flags: LARGE_NEW_SPACE })
+export async function hits({ rounds = 9, ms = 40, only = names } = {}) {
+  const timed = await paired(import.meta.url, { names: only, rounds, orders: [{ what: 'ns', ms }] })
+  const weighed = await paired(import.meta.url, { names: only, rounds: 3, warmups: 1, orders: [{ what: 'bytes' }], flags: LARGE_NEW_SPACE })
   const control = summary(weighed[CONTROL].map(({ bytes }) => bytes)).median
   const figures = {}
   for (const name of only) {

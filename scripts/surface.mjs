@@ -28,13 +28,13 @@ if (missing.length > 0) {
 } else if (changes.length === 0) {
   console.log(`surface: ${surface.length} names, as written down`)
 } else if (!process.argv.includes('--update')) {
-  console.error(changes.join('\n'))
+  show(changes)
   fail(
     'The public surface is not the one in scripts/surface.txt. If that is meant: ' +
       'say in CHANGELOG.md what changes for users, then `npm run surface -- --update`.'
   )
 } else if (head === HEAD + changelogNow()) {
-  console.error(changes.join('\n'))
+  show(changes)
   fail("CHANGELOG.md's newest section is as it was when the surface was last written down: say there what changes.")
 } else {
   writeFileSync(recordFile, [HEAD + changelogNow(), ...surface, ''].join('\n'))
@@ -118,6 +118,13 @@ function changelogNow() {
   const file = join(directory, 'CHANGELOG.md')
   const [, newest = ''] = existsSync(file) ? readFileSync(file, 'utf8').split(/^## /m) : []
   return createHash('sha256').update(newest.trim()).digest('hex').slice(0, 12)
+}
+
+/** @param {string[]} changes */
+function show(changes) {
+  const most = 30
+  console.error(changes.slice(0, most).join('\n'))
+  if (changes.length > most) console.error(`… and ${changes.length - most} more`)
 }
 
 /** @param {string} message */

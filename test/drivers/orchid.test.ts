@@ -14,6 +14,20 @@ beforeAll(async () => {
 })
 afterAll(() => postgres?.stop())
 
+const connect = () => createDb({ databaseURL: `${postgres.url}/${database}?ssl=false`, log: false })
+
+describeSql } from '../support/sql-suite.js'
+import { startPostgres } from '../support/sql.js'
+import type { SqlServer } from '../support/sql.js'
+
+let postgres: SqlServer
+let database: string
+beforeAll(async () => {
+  postgres = await startPostgres()
+  database = await postgres.createDatabase()
+})
+afterAll(() => postgres?.stop())
+
 const pools = new WeakMap<object, { ended: boolean }>()
 const connect = () => {
   const db = createDb({ databaseURL: `${postgres.url}/${database}?ssl=false`, log: false })
@@ -26,7 +40,6 @@ describeSql('orchid on PostgreSQL', { isOwnLayout: true }, () => ({
   oldAdapter: (config) => new Old(config) as any,
   connect,
   query: (sql) => postgres.query(database, sql),
-  isClosed: (connection) => pools.get(connection)!.ended,
 }))
 
 test('ends are shared with 1.6.1 where the machine is not in UTC', async () => {

@@ -1,7 +1,9 @@
+import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Transport } from '../../src/base/contract.js'
+import { transportCases } from '../../src/conformance/bus.js'
 import { RedisDriver, redisBusDriver } from '../../src/drivers/redis/redis.js'
 import { startProxy } from '../support/proxy.js'
 import { startRedis, until } from '../support/redis.js'
@@ -33,6 +35,14 @@ function transport(connection: object = {}): { bus: Transport; id: string; heard
 }
 
 const message = (keys: string[], type = 'delete') => ({ type, keys, namespace: 'bentocache' })
+
+describe('as any transport', () => {
+  const createTransport = () => {
+    const connection = { host: server.host, port: server.port, connectionName: `bus${serial++}` }
+    return redisBusDriver({ connection }).factory()
+  }
+  for (const { name, run } of transportCases) test(name, () => run({ createTransport, assert }))
+})
 
 describe('the bus', () => {
   test('brings messages to all others, with the sender’s id, and none back', async () => {

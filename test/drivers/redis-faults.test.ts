@@ -4,7 +4,9 @@ import type { RedisOptions } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Acquired, FeedEvent, Lease, LeaseCapability } from '../../src/base/contract.js'
 import { Codec } from '../../src/base/entry.js'
+import { IoredisClient } from '../../src/drivers/redis/ioredis.js'
 import { RedisDriver } from '../../src/drivers/redis/redis.js'
+import { FULFILL } from '../../src/drivers/redis/scripts.js'
 import { startProxy } from '../support/proxy.js'
 import type { Proxy } from '../support/proxy.js'
 import { freePort, startRedis, startSentinel, until } from '../support/redis.js'
@@ -122,6 +124,22 @@ describe('a lost reply', () => {
       expect(['stored', 'refused', 'lost']).toContain(await fulfilled)
       expect(await witness.driver.get('k')).toBeUndefined()
     }
+  })
+
+  test('to a large text, sent again without it: asked for once more, not taken for refused', async () => {
+    const { lease } = peer(server.client())
+    const client = new IoredisClient(server.client(), { isOurs: false })
+    const { term, seen } = leaseIn(await lease.acquire('k', question()))
+    const text = envelope('x'.repeat(50_000))
+    await server.client().set('p:staged', text)
+    const again = () => FULFILL.run(client, ['p:k', 'p:___bc:l:{p:k}', 'p:staged'], [term, '', '', seen, '', ''])
+    expect(await again()).toBe('stored')
+    expect(await again()).toBe('restage')
+    await server.client().set('p:staged', text)
+    expect(await again()).toBe('stored')
+    await lease.put('k', envelope('other'), null)
+    await server.client().set('p:staged', text)
+    expect(await again()).toBe('refused')
   })
 
   test('cuts at random: every operation settles, no term is stored twice', async () => {

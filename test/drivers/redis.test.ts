@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,6 +10,7 @@ import { Redis as Redis6 } from 'ioredis-6'
 import { createClient } from 'redis'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { Codec } from '../../src/base/entry.js'
+import { storageCases } from '../../src/conformance/storage.js'
 import { RedisDriver, redisBusDriver, redisDriver } from '../../src/drivers/redis/redis.js'
 import type { RedisConfig } from '../../src/drivers/redis/redis.js'
 import { freePort, startCluster, startRedis, until } from '../support/redis.js'
@@ -48,6 +50,11 @@ function quiet(client: Redis): Redis {
 }
 
 const envelope = (value: unknown, freshUntil = Date.now() + 60_000) => new Codec().encode(value, Date.now(), freshUntil, [])
+
+describe('as any storage', () => {
+  const createDriver = (options?: { prefix?: string }) => made({ prefix: 'japa', ...options })
+  for (const { name, run } of storageCases) test(name, () => run({ createDriver, assert }))
+})
 
 describe('keys in Redis', () => {
   test('are prefix, namespaces and key, as in 1.6.1', async () => {
@@ -521,6 +528,11 @@ describe('a cluster', () => {
     expect(await driver.lease.renew(held, 5_000)).toEqual(held.map(() => true))
     await driver.clear()
     expect(await driver.lease.renew(held, 5_000)).toEqual(held.map(() => false))
+  })
+
+  describe('as any storage', () => {
+    const createDriver = (options?: { prefix?: string }) => made({ connection: cluster.client(), prefix: 'japa', ...options })
+    for (const { name, run } of storageCases) test(name, () => run({ createDriver, assert }))
   })
 
   test('works through the cluster client of redis (node-redis) as well', async () => {

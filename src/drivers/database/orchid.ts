@@ -34,6 +34,7 @@ class OrchidTable implements SqlTable {
   readonly engine = 'postgres'
   readonly #orchid: OrchidLike
   readonly #table: string
+  #isClosed = false
 
   constructor(orchid: OrchidLike, name: string) {
     if (typeof orchid?.query !== 'function') throw new E_INVALID_OPTION('connection', orchid, 'a database of orchid-orm')
@@ -73,8 +74,9 @@ class OrchidTable implements SqlTable {
     return rows[0].type
   }
 
-  close(): Promise<void> {
-    return this.#orchid.close()
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#orchid.close()
   }
 
   #run(statement: string, where: Condition[], end = '') {
@@ -88,7 +90,9 @@ class OrchidTable implements SqlTable {
   }
 
   /** The tag for SQL, called with texts of our own between the parameters. */
-  #query(texts: string[], parameters: unknown[]): Promise<{ rows: any[]; rowCount: number }> {
+  async #query(texts: string[], parameters: unknown[]): Promise<{ rows: any[]; rowCount: number }> {
+    // A query that was under way would open the pool again, and nobody would close it.
+    if (this.#isClosed) throw new Error('The database was closed by disconnect()')
     return this.#orchid.query(Object.assign([...texts], { raw: texts }), ...parameters)
   }
 }
