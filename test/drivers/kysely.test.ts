@@ -36,7 +36,8 @@ const adapters = {
 function toPostgres(o = {}) {
   const { host, port, user } = postgres
   const pool = new pg.Pool({ host, port, user, database: databases['postgres'], max: 5 })
-  pool.on('error', () => {}) // it would end the process
+  pool.on('error', () => {}) // it would end the process, as that of a client would
+  pool.on('connect', (client) => client.on('error', () => {}))
   return new Kysely<any>({ dialect: new PostgresDialect({ pool }), ...o })
 }
 

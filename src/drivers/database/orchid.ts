@@ -39,8 +39,9 @@ class OrchidTable implements SqlTable {
   constructor(orchid: OrchidLike, name: string) {
     if (typeof orchid?.query !== 'function') throw new E_INVALID_OPTION('connection', orchid, 'a database of orchid-orm')
     this.#orchid = orchid
-    // Nobody listens to the pool: an idle connection that breaks would end the process.
+    // Nobody listens to the pool, nor to its clients: a connection that breaks would end the process.
     orchid.adapter?.pool?.on?.('error', () => {})
+    orchid.adapter?.pool?.on?.('connect', (client: any) => client.on('error', () => {}))
     const [table, schema = 'public'] = name.split('.').reverse()
     this.#table = [schema, table].map((part) => `"${part!.replaceAll('"', '""')}"`).join('.')
   }

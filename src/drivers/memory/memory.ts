@@ -106,6 +106,9 @@ export class MemoryDriver extends BaseDriver implements L1CacheDriver {
   }
 }
 
+/** Given to each read, because the engine would make an empty one: a third of what a hit allocates. */
+const NO_OPTIONS = {}
+
 /** The store behind all views of one driver. Expiry is its users' business: they see it in one look. */
 class MemoryObjects implements ObjectStore {
   readonly #lru: LRUCache<string, object>
@@ -122,7 +125,7 @@ class MemoryObjects implements ObjectStore {
   }
 
   get(key: string): unknown {
-    return this.#lru.get(key)
+    return this.#lru.get(key, NO_OPTIONS)
   }
 
   set(key: string, value: object, text: string | undefined): boolean {
