@@ -209,7 +209,7 @@ describe.each(REMOTE_SHAPES)('on %s, a failed refresh', (shape) => {
 })
 
 describe('the stale value that a factory sees', () => {
-  test.each(SHAPES)('[45] is there when it refreshes in the background (%s)', async (shape) => {
+  test.each(SHAPES)('[45] [A5] is there when it refreshes in the background (%s)', async (shape) => {
     const { bento, work } = await withStale(shape, { timeout: 0 })
     expect(await bento.getOrSet('k', work.factory)).toBe('old')
     await settle()

@@ -206,13 +206,13 @@ describe('processes', () => {
       `import { HostDriver } from ${JSON.stringify(host.href)}
        const driver = new HostDriver({ directory: ${JSON.stringify(directory)}, prefix: 'p' })
        await driver.lease.acquire('key', { attempt: 'a', ttlMs: 1000, seen: '' })
-       export const channel = () => process.disconnect()
+       export const letGo = () => void setTimeout(() => process.disconnect(), 50)
        const event = driver.lease.watch('key').next(${JSON.stringify(lease.term)}, 30_000)
        event.then(({ kind }) => console.log('heard', kind))`
     )
     const waiting = await startProcess(script)
-    waiting.ask('channel').catch(() => {})
-    await new Promise((resolve) => setTimeout(resolve, 500))
+    await waiting.ask('letGo')
+    await new Promise((resolve) => setTimeout(resolve, 300))
     expect(waiting.isRunning).toBe(true)
     await leader.ask('fulfill', lease, 'text')
     expect(await waiting.exited).toEqual({ code: 0, signal: null })

@@ -16,25 +16,6 @@ afterAll(() => postgres?.stop())
 
 const connect = () => createDb({ databaseURL: `${postgres.url}/${database}?ssl=false`, log: false })
 
-describeSql } from '../support/sql-suite.js'
-import { startPostgres } from '../support/sql.js'
-import type { SqlServer } from '../support/sql.js'
-
-let postgres: SqlServer
-let database: string
-beforeAll(async () => {
-  postgres = await startPostgres()
-  database = await postgres.createDatabase()
-})
-afterAll(() => postgres?.stop())
-
-const pools = new WeakMap<object, { ended: boolean }>()
-const connect = () => {
-  const db = createDb({ databaseURL: `${postgres.url}/${database}?ssl=false`, log: false })
-  pools.set(db, (db as any).adapter.pool)
-  return db
-}
-
 describeSql('orchid on PostgreSQL', { isOwnLayout: true }, () => ({
   adapter: (config) => new OrchidAdapter(config),
   oldAdapter: (config) => new Old(config) as any,

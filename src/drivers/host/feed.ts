@@ -8,8 +8,10 @@ import type { Maps } from './maps.js'
 import type { Names } from './names.js'
 import { isGone, owner } from './owner.js'
 
-/** Whoever waits looks again this often: for a holder that died, and for rings that nobody could hear. */
+/** How often whoever waits asks whether the holder still lives. */
 const POLL = 20
+/** Each so many times he asks thoroughly, and looks for himself: a ring may have been lost. */
+const THOROUGHLY = 5
 
 const GAP: FeedEvent = { kind: 'gap', key: '', term: '', own: false }
 
@@ -30,6 +32,7 @@ export class HostFeed implements Feed {
   #stamp: string | undefined
   #era = ''
   #poll: ReturnType<typeof setTimeout> | undefined
+  #polls = 0
   #waitingSince = 0
 
   constructor(o: { maps: Maps; names: Names; bell: string }) {
@@ -150,10 +153,10 @@ export class HostFeed implements Feed {
     const isHeard = this.#bell.listen()
     this.#lookAgain()
     if (!this.#waiting.has(watch)) return
-    watch.isForOthers = this.#isHeldByOthers(watch)
+    watch.holder = this.#holderOf(watch)
     this.#poll ??= this.#pollSoon(isHeard)
     // Who waits for another process has nothing of its own that would keep it from ending.
-    if (watch.isForOthers) this.#poll.ref()
+    if (isAnother(watch.holder)) this.#poll.ref()
   }
 
   #rest(watch: KeyWatch): void {
@@ -164,48 +167,58 @@ export class HostFeed implements Feed {
     this.#bell.rest()
   }
 
+  /** Where nothing rings, the pace is 1 ms at first: the longer it took, the less another moment matters. */
   #pollSoon(isHeard: boolean): ReturnType<typeof setTimeout> {
     const pace = isHeard ? POLL : Math.min(POLL, Math.max(1, (Date.now() - this.#waitingSince) / 2))
     const poll = setTimeout(() => {
       this.#poll = undefined
-      this.#lookAgain()
-      this.#freeFromTheDead()
+      const isThorough = ++this.#polls % THOROUGHLY === 0
+      if (isThorough || !isHeard) {
+        this.#lookAgain()
+        for (const watch of this.#waiting) watch.holder = this.#holderOf(watch)
+      }
+      this.#freeFromTheDead(isThorough)
       if (this.#waiting.size > 0) this.#poll ??= this.#pollSoon(this.#bell.listen())
     }, pace)
-    if (![...this.#waiting].some(({ isForOthers }) => isForOthers)) poll.unref()
+    if (![...this.#waiting].some(({ holder }) => isAnother(holder))) poll.unref()
     return poll
   }
 
   /** Nobody tells that he was killed. */
-  #freeFromTheDead(): void {
+  #freeFromTheDead(isThorough: boolean): void {
     const now = Date.now()
-    for (const watch of [...this.#waiting]) {
-      const slot = this.#slotOf(watch, now)
-      if (slot?.kind !== 'running' || slot.term !== watch.term) continue
-      if (now >= slot.heldUntil || isGone(slot.owner)) watch.push({ kind: 'again', key: watch.key, term: slot.term, own: false })
+    for (const { holder, key, term, push } of [...this.#waiting]) {
+      if (holder === undefined) continue
+      if (now >= holder.heldUntil || isGone(holder.owner, isThorough)) push({ kind: 'again', key, term, own: false })
     }
   }
 
-  #isHeldByOthers(watch: KeyWatch): boolean {
-    const slot = this.#slotOf(watch, Date.now())
-    return slot?.kind === 'running' && slot.term === watch.term && slot.owner !== owner
-  }
-
-  #slotOf({ key }: KeyWatch, now: number) {
+  #holderOf({ key, term }: KeyWatch): Holder | undefined {
     try {
-      return this.#maps.read((map) => map.look(() => map.slot(this.#names.of(key), now).slot))
+      const name = this.#names.of(key)
+      const slot = this.#maps.read((map) => map.look(() => map.slot(name, Date.now()).slot))
+      return slot?.kind === 'running' && slot.term === term ? slot : undefined
     } catch {
       return undefined
     }
   }
 }
 
+/** Who computes in the term that is waited for. */
+interface Holder {
+  owner: string
+  heldUntil: number
+}
+
+function isAnother(holder: Holder | undefined): boolean {
+  return holder !== undefined && holder.owner !== owner
+}
+
 class KeyWatch implements Watch {
   readonly key: string
   /** The term that is waited for. */
   term = ''
-  /** Another process computes. */
-  isForOthers = false
+  holder: Holder | undefined
   readonly #o: { waits: () => void; rests: () => void; closed: () => void }
   readonly #events: FeedEvent[] = []
   #resolve: ((event: FeedEvent | 'timeout') => void) | undefined
@@ -215,7 +228,7 @@ class KeyWatch implements Watch {
     this.#o = o
   }
 
-  push(event: FeedEvent): void {
+  readonly push = (event: FeedEvent): void => {
     if (this.#resolve === undefined) this.#events.push(event)
     else this.#resolve(event)
   }
