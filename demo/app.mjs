@@ -2,6 +2,7 @@
 // folder only sets the stage: serve.mjs runs this file in one or several processes.
 import { createServer } from 'node:http'
 import { BentoCache, bentostore } from 'bentocache'
+import { hostDriver } from 'bentocache/drivers/host'
 import { memoryDriver } from 'bentocache/drivers/memory'
 import { redisDriver } from 'bentocache/drivers/redis'
 import { getPostFromDb } from './database.mjs'
@@ -9,12 +10,10 @@ import { getPostFromDb } from './database.mjs'
 const { MODE, REDIS_URL, HOST_DIRECTORY, CACHE_PREFIX: prefix } = process.env
 
 const posts = bentostore().useL1Layer(memoryDriver())
+if (HOST_DIRECTORY) posts.useL2Layer(hostDriver({ directory: HOST_DIRECTORY }))
 if (REDIS_URL) {
   const { Redis } = await import('ioredis') // the other modes need none of it
   posts.useL2Layer(redisDriver({ connection: new Redis(REDIS_URL), prefix }))
-} else if (HOST_DIRECTORY) {
-  const { hostDriver } = await import('bentocache/drivers/host')
-  posts.useL2Layer(hostDriver({ directory: HOST_DIRECTORY }))
 }
 
 const bento = new BentoCache({ default: 'posts', stores: { posts } })

@@ -17,7 +17,7 @@ import type {
   SetOptions,
 } from '../base/options.js'
 import { LATE, within } from '../base/promises.js'
-import { Settings } from '../base/settings.js'
+import type { Settings } from '../base/settings.js'
 import type { Stats } from '../base/stats.js'
 import { checkTags } from '../flight/factory.js'
 import { Line, canFollow, getOrSet } from '../flow/get-or-set.js'

@@ -1,5 +1,5 @@
-import { sleep, systemClock } from '../base/clock.js'
 import type { CacheBusMessage, Transport } from '../base/contract.js'
+import { wait } from './wait.js'
 
 /** The few assertions used; `node:assert/strict` and chai's `assert` have them. */
 export interface TransportAssert {
@@ -108,7 +108,7 @@ given('who has unsubscribed hears no more', async ({ listener, channel, assert, 
   await b.transport.unsubscribe(channel)
   await a.transport.publish(channel, { ...deleted('key') })
   await until(() => c.heard.length > 0)
-  await sleep(systemClock, 20)
+  await wait(20)
   assert.deepEqual(keysHeardBy(b), [])
 })
 
@@ -127,7 +127,7 @@ given('disconnecting twice is disconnecting once, and then nothing is sent silen
   await a.transport.disconnect()
   assert.ok(Date.now() - startedAt < 2_000)
   const sent = await a.transport.publish(channel, { ...deleted('key') }).then(() => true, () => false)
-  await sleep(systemClock, 20)
+  await wait(20)
   assert.equal(sent, b.heard.length > 0)
 })
 
@@ -154,7 +154,7 @@ function given(name: string, body: (o: Given) => Promise<void>): void {
     }
     const until = async (holds: () => boolean) => {
       const deadline = Date.now() + (o.patience ?? 5_000)
-      while (!holds() && Date.now() < deadline) await sleep(systemClock, 5)
+      while (!holds() && Date.now() < deadline) await wait(5)
       o.assert.ok(holds(), `in ${o.patience ?? 5_000} ms: ${holds}`)
     }
     try {

@@ -1,5 +1,5 @@
-import { sleep, systemClock } from '../base/clock.js'
 import type { CacheDriver, L2CacheDriver } from '../base/contract.js'
+import { wait } from './wait.js'
 
 /** The few assertions used; `node:assert/strict` and chai's `assert` have them. */
 export interface StorageAssert {
@@ -67,7 +67,7 @@ since161('after its ttl a value is gone, before it is there', async ({ driver, a
   const ttl = 1.5 * ttlGranularity
   await driver.set('key', 'text', ttl)
   assert.equal(await driver.get('key'), 'text')
-  await sleep(systemClock, ttl + ttlGranularity)
+  await wait(ttl + ttlGranularity)
   assert.equal(await driver.get('key'), undefined)
 })
 
@@ -175,21 +175,21 @@ since161('clearing a namespace spares one whose name only begins like it', async
 given('a ttl of 0, or none, keeps for ever', async ({ driver, assert, ttlGranularity }) => {
   await driver.set('none', 'text')
   await driver.set('zero', 'text', 0)
-  await sleep(systemClock, ttlGranularity)
+  await wait(ttlGranularity)
   assert.deepEqual([await driver.get('none'), await driver.get('zero')], ['text', 'text'])
 })
 
 given('a set without ttl ends the ttl of an earlier one', async ({ driver, assert, ttlGranularity }) => {
   await driver.set('key', 'short', ttlGranularity)
   await driver.set('key', 'for ever')
-  await sleep(systemClock, 2.5 * ttlGranularity)
+  await wait(2.5 * ttlGranularity)
   assert.equal(await driver.get('key'), 'for ever')
 })
 
 given('a set with ttl starts it anew', async ({ driver, assert, ttlGranularity }) => {
   await driver.set('key', 'short', ttlGranularity)
   await driver.set('key', 'long', 60_000)
-  await sleep(systemClock, 2.5 * ttlGranularity)
+  await wait(2.5 * ttlGranularity)
   assert.equal(await driver.get('key'), 'long')
 })
 
@@ -201,7 +201,7 @@ given('a ttl of years is one', async ({ driver, assert }) => {
 
 given('an expired value is neither pulled nor counted', async ({ driver, assert, ttlGranularity }) => {
   await driver.set('key', 'text', ttlGranularity)
-  await sleep(systemClock, 2.5 * ttlGranularity)
+  await wait(2.5 * ttlGranularity)
   assert.equal(await driver.pull('key'), undefined)
   assert.equal(await driver.delete('key'), false)
 })
@@ -210,7 +210,7 @@ given('prune removes what has expired and nothing else', async ({ driver, assert
   await driver.set('expired', 'text', ttlGranularity)
   await driver.set('alive', 'text', 60_000)
   await driver.set('for ever', 'text')
-  await sleep(systemClock, 2.5 * ttlGranularity)
+  await wait(2.5 * ttlGranularity)
   await driver.prune?.()
   const left = [await driver.get('expired'), await driver.get('alive'), await driver.get('for ever')]
   assert.deepEqual(left, [undefined, 'text', 'text'])

@@ -61,15 +61,18 @@ describe('npm start', () => {
     expect(await redis.client().keys('*'), 'left behind in the Redis it was given').toEqual([])
   }, MINUTE)
 
-  test('finds its own place for the fleet to meet when it is given none', async () => {
-    const { code, stdout, stderr } = await start([...SMALL, '--mode', 'fleet', '--json'])
+  test('needs nothing but npm: without --redis the fleet meets in the host tier', async () => {
+    const { code, stdout, stderr } = await start([...SMALL, '--mode', 'fleet'])
     expect(code, stderr).toBe(0)
-    expect((JSON.parse(stdout) as Result).modes).toMatchObject([{ mode: 'fleet', queries: 1, failed: 0 }])
+    expect(stdout).toMatch(/fleet {2}3 processes, coordinated +1 /)
+    expect(stdout).toContain('The fleet was coordinated by the host tier.')
   }, MINUTE)
 
-  test('costs one more query, and only the requests of the dead process, when the leader is killed', async () => {
-    const args = ['--mode', 'fleet', '--kill-leader', '--json', '--redis', redis.url]
-    const { code, stdout, stderr } = await start([...SMALL, ...args])
+  test.each([
+    ['Redis', () => ['--redis', redis.url]],
+    ['the host tier', () => []],
+  ])('over %s, a killed leader costs one more query and only the requests of its process', async (_tier, args) => {
+    const { code, stdout, stderr } = await start([...SMALL, '--mode', 'fleet', '--kill-leader', '--json', ...args()])
     expect(code, stderr).toBe(0)
     const [fleet] = (JSON.parse(stdout) as Result).modes
     expect(fleet).toMatchObject({ mode: 'fleet', requests: 200, queries: 2 })

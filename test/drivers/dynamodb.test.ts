@@ -10,6 +10,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { DynamoDbDriver as Old } from '../../bench/node_modules/bentocache/build/src/drivers/dynamodb.js'
 import { storageCases } from '../../src/conformance/index.js'
 import { DynamoDbDriver, dynamoDbDriver } from '../../src/drivers/dynamodb.js'
+import { upgradeTogether } from '../support/both-versions.js'
 import { startDynamo } from '../support/dynamo.js'
 import type { DynamoServer } from '../support/dynamo.js'
 
@@ -55,6 +56,8 @@ describe('a table shared with 1.6.1', () => {
     await theirs.clear()
     expect(await ours.getMany(['key', 'users:1'])).toEqual([undefined, undefined])
   })
+
+  test('caches of both versions share a table', () => upgradeTogether({ ours: driverOf(), theirs: oldOf() }))
 
   test('an item is the full key, the text and the second it ends', async () => {
     const now = 1_795_408_738_976

@@ -12,6 +12,7 @@ import { storageCases } from '../../src/conformance/index.js'
 import { FileDriver, fileDriver } from '../../src/drivers/file/file.js'
 import { asideOf, pathOf } from '../../src/drivers/file/paths.js'
 import { errors } from '../../src/index.js'
+import { upgradeTogether } from '../support/both-versions.js'
 
 const run = promisify(execFile)
 const home = mkdtempSync(join(tmpdir(), 'bentocache-file-'))
@@ -78,6 +79,8 @@ describe('a directory shared with 1.6.1', () => {
     expect(deadAt - before).toBeLessThan(65_000)
     expect(readFileSync(join(directory, 'bentocache/for ever'), 'utf8')).toBe('["text",-1]')
   })
+
+  test('caches of both versions share a directory', () => upgradeTogether({ ours: driverOf(), theirs: oldOf() }))
 
   test('clear and namespaces of the one reach what the other wrote', async () => {
     await driverOf().namespace('users').set('1', 'ours')

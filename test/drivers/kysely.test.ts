@@ -53,18 +53,16 @@ function toSqlite() {
   return new Kysely<any>({ dialect: new SqliteDialect({ database: database as any }) })
 }
 
-describeSql('kysely on PostgreSQL', {}, () => ({
+describeSql('kysely on PostgreSQL', { isOldBroken: true }, () => ({
   ...adapters,
   connect: toPostgres,
   query: (sql) => postgres.query(databases['postgres']!, sql),
-  isOldBroken: true,
 }))
 
-describeSql('kysely on MariaDB', { isOwnLayout: true }, () => ({
+describeSql('kysely on MariaDB', { isOwnLayout: true, isOldBroken: true }, () => ({
   ...adapters,
   connect: toMariaDb,
   query: (sql) => mariadb.query(databases['mariadb']!, sql),
-  isOldBroken: true,
 }))
 
 describeSql('kysely on SQLite', {}, () => ({

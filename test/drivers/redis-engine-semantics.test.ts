@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { BentoCache, bentostore, errors } from '../../src/index.js'
 import type { RawBentoCacheOptions } from '../../src/base/options.js'

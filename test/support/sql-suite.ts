@@ -3,6 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { storageCases } from '../../src/conformance/index.js'
 import { DatabaseDriver } from '../../src/drivers/database/database.js'
 import type { DatabaseAdapter, DatabaseConfig, DatabaseGiven } from '../../src/drivers/database/database.js'
+import { DatabaseDriver as OldDriver } from '../../bench/node_modules/bentocache/build/src/drivers/database/database.js'
+import { upgradeTogether } from './both-versions.js'
 
 /** A query builder on one engine, ours and 1.6.1's adapters over it. */
 export interface SqlSubject {
@@ -14,8 +16,6 @@ export interface SqlSubject {
   query(sql: string): Promise<any[]>
   /** What 1.6.1's tables keep of a ttl, in ms. */
   oldGranularity?: number
-  /** 1.6.1's own adapter cannot store a ttl in the table that it makes. */
-  isOldBroken?: boolean
 }
 
 export interface Time {
@@ -37,8 +37,9 @@ const newTable = () => `cache_table_${++count}`
 /**
  * What must be true of every adapter on every engine. `subject` is asked when the tests run.
  * `isOwnLayout`: 1.6.1's table keeps keys and ends in another way than ours does.
+ * `isOldBroken`: 1.6.1's adapter cannot store a ttl in the table that it makes.
  */
-export function describeSql(title: string, { isOwnLayout = false }, subject: () => SqlSubject): void {
+export function describeSql(title: string, { isOwnLayout = false, isOldBroken = false }, subject: () => SqlSubject): void {
   const driverOf = (tableName: string, o: DatabaseConfig & DatabaseGiven & { connection?: any } = {}) => {
     const config = { tableName, prefix: 'bentocache', ...o }
     return new DatabaseDriver(subject().adapter({ connection: subject().connect(), ...config }), config)
@@ -98,7 +99,7 @@ export function describeSql(title: string, { isOwnLayout = false }, subject: () 
 
     test('what 1.6.1 wrote is read, and the reverse', async () => {
       const tableName = newTable()
-      const ttl = subject().isOldBroken ? undefined : 60_000
+      const ttl = isOldBroken ? undefined : 60_000
       await made(oldOf(tableName), (theirs) =>
         made(driverOf(tableName), async (ours) => {
           const keys = ['key', 'users:1', 'userProfile:é']
@@ -126,6 +127,18 @@ export function describeSql(title: string, { isOwnLayout = false }, subject: () 
         })
       )
     })
+
+    if (!isOldBroken) {
+      test('caches of both versions share a table, whoever made it', async () => {
+        for (const make of [oldOf, driverOf]) {
+          const tableName = newTable()
+          await made(make(tableName), (driver) => driver.set('made', 'text'))
+          const adapter: any = subject().oldAdapter({ connection: subject().connect() })
+          const theirs = new OldDriver(adapter, { tableName, prefix: 'bentocache', pruneInterval: false })
+          await upgradeTogether({ ours: driverOf(tableName), theirs })
+        }
+      })
+    }
 
     test('[15] the first operation of any view makes the table, and only one does', async () => {
       const tableName = newTable()

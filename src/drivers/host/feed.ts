@@ -155,7 +155,7 @@ export class HostFeed implements Feed {
     if (!this.#waiting.has(watch)) return
     watch.holder = this.#holderOf(watch)
     this.#poll ??= this.#pollSoon(isHeard)
-    // Who waits for another process has nothing of its own that would keep it from ending.
+    // Who waits for another process or thread has nothing of its own that would keep it from ending.
     if (isAnother(watch.holder)) this.#poll.ref()
   }
 

@@ -1,10 +1,11 @@
 import { readFileSync, readlinkSync } from 'node:fs'
+import { threadId } from 'node:worker_threads'
 
 /**
- * This process, so that others can see whether it still lives: PID namespace, pid, and the moment
- * it started (a pid is used again). Where the system tells less, less is written.
+ * This thread, so that others can see whether its process still lives: PID namespace, pid, the
+ * moment it started (a pid is used again), thread. Where the system tells less, less is written.
  */
-export const owner: string = `${namespaceOf('self')}/${process.pid}/${startOf(process.pid) ?? ''}`
+export const owner: string = `${pidNamespace()}/${process.pid}/${startOf(process.pid) ?? ''}/${threadId}`
 
 /**
  * For certain gone. false: it lives, or lives where we cannot look (another container). Not
@@ -48,9 +49,9 @@ function startOf(pid: number): string | undefined {
   }
 }
 
-function namespaceOf(process: string): string {
+function pidNamespace(): string {
   try {
-    return readlinkSync(`/proc/${process}/ns/pid`).replace(/\D/g, '')
+    return readlinkSync('/proc/self/ns/pid').replace(/\D/g, '')
   } catch {
     return ''
   }
