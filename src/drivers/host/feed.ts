@@ -11,7 +11,7 @@ import { isGone, owner } from './owner.js'
 /** How often whoever waits asks whether the holder still lives. */
 const POLL = 20
 /** Each so many times he asks thoroughly, and looks for himself: a ring may have been lost. */
-const THOROUGHLY = 5
+const THOROUGHLY = 2
 
 const GAP: FeedEvent = { kind: 'gap', key: '', term: '', own: false }
 
