@@ -1,15 +1,15 @@
 // How each library is set up; imported late, so that a lane loads no other library than its own.
 
-/** Ours, from the build. `l1`: options of the memory driver; `l2`: a connection; absent: no such tier. */
-export async function ours({ l1, l2, bus = false, ...options }) {
-  const { BentoCache, bentostore } = await import('../dist/index.js')
-  return build({ BentoCache, bentostore, memory: '../dist/drivers/memory/memory.js', redis: '../dist/drivers/redis/redis.js' }, { l1, l2, bus, options })
+/** Ours, from the build. `l1`: options of the memory driver; `l2`: a connection, or `directory` for the host tier. */
+export function ours(tiers) {
+  const drivers = '../dist/drivers'
+  const paths = { memory: `${drivers}/memory/memory.js`, redis: `${drivers}/redis/redis.js`, host: `${drivers}/host/host.js` }
+  return build('../dist/index.js', paths, tiers)
 }
 
 /** npm's bentocache 1.6.1. */
-export async function upstream({ l1, l2, bus = false, ...options }) {
-  const { BentoCache, bentostore } = await import('bentocache')
-  return build({ BentoCache, bentostore, memory: 'bentocache/drivers/memory', redis: 'bentocache/drivers/redis' }, { l1, l2, bus, options })
+export function upstream(tiers) {
+  return build('bentocache', { memory: 'bentocache/drivers/memory', redis: 'bentocache/drivers/redis' }, tiers)
 }
 
 /** layered-loader 16.1.0. `load` answers what no tier has. */
@@ -46,13 +46,15 @@ export const POST = {
   comments: Array.from({ length: 12 }, (_, id) => ({ id, author: `reader ${id}`, text: 'As reported by those who were there.', likes: id * 3 })),
 }
 
-async function build({ BentoCache, bentostore, memory, redis }, { l1, l2, bus, options }) {
+async function build(path, paths, { l1, l2, directory, bus = false, ...options }) {
+  const { BentoCache, bentostore } = await import(path)
   const store = bentostore()
-  if (l1 !== undefined) store.useL1Layer((await import(memory)).memoryDriver(l1))
+  if (l1 !== undefined) store.useL1Layer((await import(paths.memory)).memoryDriver(l1))
   if (l2 !== undefined) {
-    const { redisDriver, redisBusDriver } = await import(redis)
+    const { redisDriver, redisBusDriver } = await import(paths.redis)
     store.useL2Layer(redisDriver({ connection: l2 }))
     if (bus) store.useBus(redisBusDriver({ connection: l2 }))
   }
+  if (directory !== undefined) store.useL2Layer((await import(paths.host)).hostDriver({ directory }))
   return new BentoCache({ default: 'bench', ttl: TTL, ...options, stores: { bench: store } })
 }

@@ -14,8 +14,12 @@ export async function startRedis() {
   const port = await freePort()
   const directory = mkdtempSync(join(tmpdir(), 'bentocache-bench-'))
   const server = spawn('redis-server', ['--port', port, '--bind', '127.0.0.1', '--dir', directory, '--save', ''], { stdio: 'ignore' })
-  const kill = () => server.kill()
+  const kill = () => {
+    server.kill()
+    rmSync(directory, { recursive: true, force: true })
+  }
   process.once('exit', kill) // also when a bench fails
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1))
   const ended = new Promise((resolve) => {
     server.once('exit', resolve)
     server.once('error', resolve)
@@ -25,7 +29,6 @@ export async function startRedis() {
   admin.on('error', () => {}) // refused until the server listens
   if ((await Promise.race([admin.ping(), ended])) !== 'PONG') {
     admin.disconnect()
-    rmSync(directory, { recursive: true })
     throw new Error('redis-server does not start; this bench needs the program (on Debian: apt-get install redis-server)')
   }
   return {
@@ -36,7 +39,6 @@ export async function startRedis() {
       kill()
       process.off('exit', kill)
       await ended
-      rmSync(directory, { recursive: true })
     },
   }
 }

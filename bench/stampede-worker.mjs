@@ -3,26 +3,29 @@ import { layered, ours, POST, upstream } from './contenders.mjs'
 
 const FACTORY_MS = 50
 const TEXT = JSON.stringify(POST)
+const BY_REFERENCE = { l1: { serialize: false } }
 
 /** What this process has computed since the last order. */
 let runs = []
 
-/** name → open(connection) → ask(key) */
+/** name → open({ connection, directory }) → ask(key) */
 const variants = {
-  'ours, leases': async (l2) => getOrSet(await ours({ l1: {}, l2, bus: true })),
-  'ours, leases, by reference': async (l2) => getOrSet(await ours({ l1: { serialize: false }, l2, bus: true, prefix: 'reference' })),
-  'ours, leases: false': async (l2) => getOrSet(await ours({ l1: {}, l2, bus: true, prefix: 'no-leases', leases: false })),
-  'layered-loader': async (l2) => {
+  'ours, leases': async ({ connection: l2 }) => getOrSet(await ours({ l1: {}, l2, bus: true })),
+  'ours, leases, by reference': async ({ connection: l2 }) => getOrSet(await ours({ ...BY_REFERENCE, l2, bus: true, prefix: 'reference' })),
+  'ours, leases: false': async ({ connection: l2 }) => getOrSet(await ours({ l1: {}, l2, bus: true, prefix: 'alone', leases: false })),
+  'ours, host': async ({ directory }) => getOrSet(await ours({ l1: {}, directory })),
+  'ours, host, by reference': async ({ directory }) => getOrSet(await ours({ ...BY_REFERENCE, directory, prefix: 'reference' })),
+  'layered-loader': async ({ connection: l2 }) => {
     const loader = await layered({ load: compute, l2, bus: true })
     return (key) => loader.get(key)
   },
-  '1.6.1': async (l2) => getOrSet(await upstream({ l1: {}, l2, bus: true, prefix: 'upstream' })),
+  '1.6.1': async ({ connection: l2 }) => getOrSet(await upstream({ l1: {}, l2, bus: true, prefix: 'upstream' })),
 }
 
 const asks = {}
 const orders = {
-  async open({ names, connection }) {
-    for (const name of names) asks[name] = await variants[name](connection)
+  async open({ names, ...tiers }) {
+    for (const name of names) asks[name] = await variants[name](tiers)
   },
   async ready() {
     globalThis.gc()

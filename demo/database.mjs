@@ -11,7 +11,7 @@ let connection
 export async function getPostFromDb(id) {
   connection ??= open(DATABASE_FILE)
   const { lastInsertRowid } = connection.count.run(id, process.pid)
-  if (KILL_LEADER && Number(lastInsertRowid) === 1) dieHalfway()
+  if (KILL_LEADER && Number(lastInsertRowid) === 1) await dieHalfway()
   await wait(Number(QUERY_MS)) // an embedded database answers in microseconds; a real one does not
   const { title, body } = connection.find.get(id)
   return { id, title, body }
@@ -45,6 +45,7 @@ function connect(file) {
 }
 
 /** `--kill-leader`: the process that was first to query dies by its own hand, which is never late. */
-function dieHalfway() {
-  setTimeout(() => process.kill(process.pid, 'SIGKILL'), Number(QUERY_MS) / 2)
+async function dieHalfway() {
+  await wait(Number(QUERY_MS) / 2)
+  process.kill(process.pid, 'SIGKILL')
 }

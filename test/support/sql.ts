@@ -129,7 +129,11 @@ async function server(o: ServerOptions): Promise<SqlServer> {
 }
 
 const running = new Set<ChildProcess>()
-process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')))
+const homes = new Set<string>()
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+  for (const home of homes) rmSync(home, { recursive: true, force: true, maxRetries: 5 })
+})
 
 async function launched(
   command: string,
@@ -174,6 +178,7 @@ function ownerOf(user: string): Identity {
 
 function temporary(prefix: string, owner: Identity): string {
   const directory = mkdtempSync(join(tmpdir(), prefix))
+  homes.add(directory)
   mkdirSync(join(directory, 'data'), { mode: 0o700 })
   for (const path of [directory, join(directory, 'data')]) {
     if (owner.uid !== undefined) chownSync(path, owner.uid, owner.gid!)

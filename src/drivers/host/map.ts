@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { basename } from 'node:path'
 import type { Database, RootDatabase } from 'lmdb'
+import { systemClock } from '../../base/clock.js'
+import { LATE, within } from '../../base/promises.js'
 import { decodePage, encodePage, pageKey } from './journal.js'
 import type { Page, Told } from './journal.js'
 import type { Range } from './names.js'
@@ -35,6 +37,8 @@ const HEADS: Range = { start: Buffer.from('p'), end: Buffer.from('q') }
 const STAMP = Buffer.from('stamp')
 /** Changes when heads are dropped: nobody can tell any more what he has missed. */
 const ERA = Buffer.from('era')
+/** In seconds. LMDB lets one process write at a time; who is killed meanwhile lets go, who is stopped does not. */
+const LONGEST_COMMIT = 10
 const FORMAT = Buffer.from('format')
 const OUR_FORMAT = '1'
 
@@ -142,22 +146,23 @@ export class HostMap {
   async commit({ guards = [], write, tell = [] }: Commit): Promise<boolean> {
     if (this.#isClosed) throw new HostTrouble('the map is closed', true)
     const answers: Promise<boolean>[] = []
-    const within = (depth: number): void => {
+    const nest = (depth: number): void => {
       const guard = guards[depth]
       if (guard === undefined) {
         write?.()
         if (tell.length > 0) this.#tell(tell)
       } else if (guard.version === undefined) {
-        answers.push(guard.db.ifNoExists(guard.name, () => within(depth + 1)))
+        answers.push(guard.db.ifNoExists(guard.name, () => nest(depth + 1)))
       } else {
-        answers.push(guard.db.ifVersion(guard.name, guard.version, () => within(depth + 1)))
+        answers.push(guard.db.ifVersion(guard.name, guard.version, () => nest(depth + 1)))
       }
     }
-    if (guards.length === 0) answers.push(this.#root.batch(() => within(0)))
-    else within(0)
+    if (guards.length === 0) answers.push(this.#root.batch(() => nest(0)))
+    else nest(0)
     try {
-      return (await Promise.all(answers)).every(Boolean)
+      return (await answered(Promise.all(answers))).every(Boolean)
     } catch (error) {
+      if (error instanceof Stuck) throw error
       const cause = await causeOf(error)
       throw new HostTrouble(`nothing can be written: ${reasonOf(cause)}`, true, { cause })
     }
@@ -226,7 +231,11 @@ export class HostMap {
   }
 }
 
+/** The file is not what we write, or not of this version. */
 export class WrongFormat extends Error {}
+
+/** Nobody can write to this map, and nobody knows for how long. */
+export class Stuck extends Error {}
 
 interface Stats {
   pageSize: number
@@ -263,6 +272,15 @@ export function freshVersion(): number {
 
 function isEmpty(db: Texts): boolean {
   return db.getKeysCount({ start: Buffer.from([0]), limit: 1 }) === 0
+}
+
+/** Second by second: if it was us who were stopped, the answer may be there before we have looked. */
+async function answered<T>(answer: Promise<T>): Promise<T> {
+  for (let second = 0; second < LONGEST_COMMIT; second++) {
+    const settled = await within(systemClock, answer, 1_000)
+    if (settled !== LATE) return settled
+  }
+  throw new Stuck('a write did not end: some process was stopped in the middle of one')
 }
 
 /** lmdb tells the reason by another promise, which nobody else awaits. */

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { linkSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { systemClock } from '../../base/clock.js'
 import type { Logger } from '../../base/contract.js'
+import { within } from '../../base/promises.js'
 import { bootId } from './boot.js'
 import { claimDirectory } from './directory.js'
-import { HostMap, WrongFormat, lmdbBuild } from './map.js'
+import { HostMap, Stuck, WrongFormat, lmdbBuild } from './map.js'
 import { IS_SPARSE, changeOf, checkOpenable, identify, isSealed, reserveLock, seal } from './map-file.js'
 import type { MapFile } from './map-file.js'
 import { HostTrouble, reasonOf } from './trouble.js'
@@ -22,6 +24,8 @@ interface Open {
 
 /** How long, in ms, a map that was there is taken to be there: a check costs more than a read. */
 const CHECK = 0.1
+/** What is still being written may wait for a process that is stopped. */
+const LONGEST_CLOSE = 1_000
 /** A try to open costs some ms, and logs. */
 const RETRY = 500
 /** Files that nobody seems to use are left alone for so long: somebody may be about to. */
@@ -126,11 +130,12 @@ export class Maps {
     this.#isClosed = true
     const current = this.#current
     this.#current = undefined
-    await current?.map.close()
+    if (current !== undefined) await within(systemClock, current.map.close(), LONGEST_CLOSE)
   }
 
   #discardIfBroken(map: HostMap, error: unknown): void {
-    if (isAboutContent(error)) this.discard(map, `the map cannot be read: ${reasonOf(error)}`, true)
+    if (error instanceof Stuck) this.discard(map, error.message, false)
+    else if (isAboutContent(error)) this.discard(map, `the map cannot be read: ${reasonOf(error)}`, true)
   }
 
   #leave(why: string): void {

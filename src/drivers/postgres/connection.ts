@@ -98,7 +98,8 @@ async function rowsOf(client: PgClient | PgPool, sql: string, parameters: readon
 
 function poolOf(options: object): PgPool {
   const { Pool } = pg()
-  const own = { connectionTimeoutMillis: CONNECT_TIMEOUT, query_timeout: QUERY_TIMEOUT, keepAlive: true }
+  // A step takes a fraction of a millisecond, a connection a process of the server: a few carry thousands of calls a second.
+  const own = { max: 4, connectionTimeoutMillis: CONNECT_TIMEOUT, query_timeout: QUERY_TIMEOUT, keepAlive: true }
   const pool: PgPool = new Pool({ ...own, ...options })
   pool.on('error', ignoreError)
   return pool
