@@ -219,6 +219,22 @@ describe.each(REMOTE_SHAPES)('%s', (shape) => {
     }
   })
 
+  test.each(['delete', 'deleteMany', 'pull', 'expire'] as const)('[10 D-D] a %s after a set whose write is still on its way comes after it', async (name) => {
+    const fleet = new Fleet()
+    const bento = fleet.process(shape, { ttl: '1h' })
+    const stuck = hanging()
+    fleet.l2.ail(onCall(1, stuck), 'set')
+    const setting = bento.set('k', 'v1')
+    await settle()
+    const acting = VERBS[name]!.act(bento)
+    await settle()
+    stuck.release()
+    await fleet.clock.run(Promise.all([setting, acting]))
+    expect(await bento.has('k')).toBe(false)
+    expect(await fleet.process(shape).has('k')).toBe(false)
+    expect(fleet.stored('k')?.value).toBe(name === 'expire' ? 'v1' : undefined)
+  })
+
   test('[10 D-D] a set during the write of an older flight survives a clear in between', async () => {
     const fleet = new Fleet()
     const bento = fleet.process(shape, { ttl: '1h' })

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { E_INVALID_OPTION } from '../../base/errors.js'
+import { reasonOf } from './trouble.js'
 
 /** File systems whose files other machines or another kernel see, too: no memory is shared through them. */
 const NETWORK = new Set(
@@ -14,9 +15,12 @@ const LOCAL_FUSE = 'fuse.fuse-overlayfs'
  * @throws E_INVALID_OPTION when it is not this user's alone, or not local
  */
 export function claimDirectory(directory: string): void {
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
-  const { uid, mode, isDirectory } = look(directory)
-  if (!isDirectory) throw refusal(directory, 'a directory: this is none')
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw refusal(directory, `a directory that is there, or can be made: ${reasonOf(error)}`)
+  }
+  const { uid, mode } = statSync(directory)
   // Windows has other rights, inherited from the user's own directories.
   const me = process.geteuid?.()
   if (me !== undefined && uid !== me) {
@@ -63,11 +67,6 @@ function readMounts(): string {
   } catch {
     return '' // not Linux: nothing is said here
   }
-}
-
-function look(directory: string) {
-  const stats = statSync(directory)
-  return { uid: stats.uid, mode: stats.mode, isDirectory: stats.isDirectory() }
 }
 
 function refusal(directory: string, allowed: string): Error {

@@ -34,6 +34,7 @@ export class HostFeed implements Feed {
   #poll: ReturnType<typeof setTimeout> | undefined
   #polls = 0
   #waitingSince = 0
+  #isClosed = false
 
   constructor(o: { maps: Maps; names: Names; bell: string }) {
     this.#maps = o.maps
@@ -79,6 +80,7 @@ export class HostFeed implements Feed {
   }
 
   close(): void {
+    this.#isClosed = true
     for (const watches of [...this.#watches.values()]) for (const watch of [...watches]) watch.close()
     clearTimeout(this.#poll)
     this.#bell.close()
@@ -148,6 +150,7 @@ export class HostFeed implements Feed {
 
   /** Listening begins before looking, or a ring in between would be missed. */
   #wait(watch: KeyWatch): void {
+    if (this.#isClosed) return
     if (this.#waiting.size === 0) this.#waitingSince = Date.now()
     this.#waiting.add(watch)
     const isHeard = this.#bell.listen()

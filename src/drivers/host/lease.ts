@@ -75,12 +75,13 @@ export class HostLease implements LeaseCapability {
 
       if (seen !== o.seen && !o.force) {
         // Granted, its answer lost, then overwritten: leave no orphan.
-        const isGone = !isMine || (await map.commit({ guards: [guards.slot], write: () => void map.slots.remove(name) }))
-        return isGone ? { kind: 'changed' } : undefined
+        const leave = { guards: [guards.slot], write: () => void map.slots.remove(name) }
+        return !isMine || (await this.#commit(map, leave)) ? { kind: 'changed' } : undefined
       }
       if (!isMine && !o.force) {
         if (running !== undefined && isHeld(running, now)) {
-          const isTold = running.isWanted || (await this.#commit(map, { guards: [guards.slot], write: () => map.putSlot(name, { ...running, isWanted: true }) }))
+          const want = { guards: [guards.slot], write: () => map.putSlot(name, { ...running, isWanted: true }) }
+          const isTold = running.isWanted || (await this.#commit(map, want))
           return isTold ? { kind: 'held', term: running.term, leftMs: running.heldUntil - now, at: now } : undefined
         }
         if (slot?.kind === 'ended') {

@@ -13,7 +13,7 @@ import type {
 import { expireText } from '../../base/entry.js'
 import { E_INVALID_KEY } from '../../base/errors.js'
 import { under } from '../../base/keys.js'
-import { parseError } from '../redis/frames.js'
+import { parseError } from '../frames.js'
 import type { Sql } from './connection.js'
 import type { PostgresFeed } from './feed.js'
 import type { Schema } from './schema.js'

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { after } from '../../base/clock.js'
 import type { Clock, Feed, FeedEvent, FeedListener, Logger, Watch } from '../../base/contract.js'
 import { isNoPermission } from './client.js'
-import { head, parseFrame } from './frames.js'
+import { head, parseFrame } from '../frames.js'
 import type { Link } from './link.js'
 
 /** A subscriber connection, or one of ours for commands, that is silent for so long is made anew. */

@@ -14,7 +14,7 @@ import { expireText } from '../../base/entry.js'
 import { isNoPermission, isOutage } from './client.js'
 import type { Command, RedisClient } from './client.js'
 import type { RedisFeed } from './feed.js'
-import { parseError } from './frames.js'
+import { parseError } from '../frames.js'
 import type { Names } from './keys.js'
 import { ACQUIRE, EXPIRE, FULFILL, MARK, RENEW, SETTLE, TAKE } from './scripts.js'
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { head, parseFrame } from '../../../../src/drivers/redis/frames.js'
+import { head, parseFrame } from '../../../../src/drivers/frames.js'
 
 describe('a frame', () => {
   test('says what happened to a key, in which term, and whose it is', () => {

@@ -1,4 +1,4 @@
-import type { FeedEvent, SharedError } from '../../base/contract.js'
+import type { FeedEvent, SharedError } from '../base/contract.js'
 
 const KINDS: Record<string, FeedEvent['kind']> = {
   S: 'stored',
