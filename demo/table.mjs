@@ -60,8 +60,8 @@ function notes(results, options, coordinator) {
   if (fleet !== undefined) texts.push(`The fleet was coordinated by ${coordinator}.`)
   if (fleet !== undefined && options.killLeader) {
     texts.push(
-      `Its computing process was killed in the middle of the query. That cost ${plural(fleet.queries - 1, 'more query', 'more queries')},`,
-      `${plural(fleet.failed, 'request', 'requests')} that died with the process, and ${number(fleet.ms.max)} ms for the slowest answer.`,
+      'The process that computed was killed in the middle of its query. That cost',
+      `${plural(fleet.queries - 1, 'more query', 'more queries')}, ${plural(fleet.failed, 'failed request', 'failed requests')}, and ${number(fleet.ms.max)} ms for the slowest answer.`,
     )
   }
   texts.push(
