@@ -229,7 +229,8 @@ async function load(): Promise<Sdk> {
   try {
     return (await import('@aws-sdk/client-dynamodb')) as unknown as Sdk
   } catch (cause) {
-    throw new Error('The DynamoDB driver needs the package "@aws-sdk/client-dynamodb": npm install @aws-sdk/client-dynamodb', { cause })
+    const message = 'The DynamoDB driver needs the package "@aws-sdk/client-dynamodb": npm install @aws-sdk/client-dynamodb'
+    throw new Error(message, { cause })
   }
 }
 

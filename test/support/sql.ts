@@ -1,4 +1,4 @@
-import { execFile, execFileSync, spawn } from 'node:child_process'
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -114,11 +114,11 @@ async function server(o: ServerOptions): Promise<SqlServer> {
       return name
     },
     query: o.query,
-    pause: () => void child.kill('SIGSTOP'),
-    resume: () => void child.kill('SIGCONT'),
-    kill: () => end(child, 'SIGKILL'),
+    pause: () => signal(familyOf(child), 'SIGSTOP'),
+    resume: () => signal(familyOf(child), 'SIGCONT'),
+    kill: () => strike(child),
     async restart() {
-      await end(child, 'SIGKILL')
+      await strike(child)
       child = await o.launch()
     },
     async stop() {
@@ -159,11 +159,37 @@ async function launched(
   }
 }
 
-async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+/** SIGKILL to all of it: a session of PostgreSQL outlives its parent by some milliseconds, and answers. */
+async function strike(child: ChildProcess): Promise<void> {
+  const family = familyOf(child)
+  await end(child, 'SIGKILL')
+  for (let tries = 0; tries < 100 && signal(family, 'SIGKILL'); tries++) await sleep(5)
+}
+
+/** The server first, then the processes of its sessions. */
+function familyOf(child: ChildProcess): number[] {
+  if (child.exitCode !== null || child.signalCode !== null) return []
+  const listed = spawnSync('ps', ['-o', 'pid=', '--ppid', `${child.pid}`], { encoding: 'utf8' })
+  return [child.pid!, ...listed.stdout.trim().split(/\s+/).filter(Boolean).map(Number)]
+}
+
+/** @returns whether any of them was there */
+function signal(pids: number[], name: NodeJS.Signals): boolean {
+  const reached = pids.filter((pid) => {
+    try {
+      return process.kill(pid, name)
+    } catch {
+      return false
+    }
+  })
+  return reached.length > 0
+}
+
+async function end(child: ChildProcess, how: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const ended = new Promise((resolve) => child.once('exit', resolve))
-  child.kill('SIGCONT')
-  child.kill(signal)
+  signal(familyOf(child), 'SIGCONT')
+  child.kill(how)
   const force = setTimeout(() => child.kill('SIGKILL'), 10_000)
   await ended
   clearTimeout(force)

@@ -131,5 +131,6 @@ function filter(query: any, conditions: Condition[]): any {
 
 /** An expression as kysely's own `sql` makes it, without its package: the instance is all there is. */
 function raw(sql: string) {
-  return { toOperationNode: () => ({ kind: 'RawNode', sqlFragments: [sql], parameters: [] }), expressionType: undefined, isRawBuilder: true }
+  const node = { kind: 'RawNode', sqlFragments: [sql], parameters: [] }
+  return { expressionType: undefined, toOperationNode: () => node }
 }
