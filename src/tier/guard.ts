@@ -1,4 +1,4 @@
-import { after } from '../base/clock.js'
+import { BLOCKED, after } from '../base/clock.js'
 import type { Clock } from '../base/contract.js'
 import { E_L2_CACHE_ERROR } from '../base/errors.js'
 import type { InternalOperationWrapper } from '../base/options.js'
@@ -61,7 +61,7 @@ export class Guard {
     const sentAt = clock.now()
     try {
       const answer = wrap === undefined ? operation() : wrap(operation)
-      const settled = await within(clock, answer, bound)
+      const settled = await answered(clock, answer, bound)
       if (settled !== LATE) {
         if (isTrial) this.#mend()
         return settled
@@ -146,6 +146,18 @@ export class Guard {
       (error) => answered(!this.#o.isOutage(error))
     )
   }
+}
+
+/**
+ * Time in which our own event loop was blocked is no silence of the engine's: the request may not even
+ * have been written. It is given once more, up to the bound.
+ */
+async function answered<T>(clock: Clock, answer: Promise<T>, bound: number): Promise<T | typeof LATE> {
+  const due = clock.now() + bound
+  const settled = await within(clock, answer, bound)
+  if (settled !== LATE) return settled
+  const lateBy = clock.now() - due
+  return lateBy > BLOCKED ? within(clock, answer, Math.min(lateBy, bound)) : LATE
 }
 
 const CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'ENOTFOUND', 'EHOSTUNREACH', 'EAI_AGAIN', 'ENETUNREACH'])

@@ -62,6 +62,11 @@ export class VirtualClock implements Clock {
     this.#now = end
   }
 
+  /** The event loop is busy for so long: time passes and no timer fires. */
+  block(ms: number): void {
+    this.#now += ms
+  }
+
   /** Jumps from timer to timer until the promise has settled; its outcome. */
   async run<T>(promise: Promise<T>): Promise<T> {
     let isSettled = false
@@ -85,7 +90,7 @@ export class VirtualClock implements Clock {
     const timer = this.#timers.shift()!
     const callback = timer.callback!
     this.clearTimeout(timer)
-    this.#now = timer.at
+    this.#now = Math.max(this.#now, timer.at)
     callback()
     await settle()
   }

@@ -25,6 +25,12 @@ export function sharesEveryOutcome(suite: FleetSuite): void {
       }
     })
 
+    test('[row 1] the same while every event loop is blocked for longer than l2Timeout: a late timer is no outage', async () => {
+      const reports = await Promise.all(fleet.map((one) => one.ask('blockedHerd', 'blocked', 100, 1_500)))
+      expect(reports.reduce((sum, { runs }) => sum + runs, 0)).toBe(1)
+      for (const { outcomes } of reports) expect(outcomes).toEqual({ blocked: 100 })
+    })
+
     test('[row 2] a failing factory: at most 2 runs, everybody is rejected, shared errors say so; the next call tries again', async () => {
       const { runs, outcomes, tookMs } = await herd(fleet, 'failing', 100, 'failure')
       const own = outcomes['E_FACTORY_ERROR own TypeError EDOWN'] ?? 0

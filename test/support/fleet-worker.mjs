@@ -18,6 +18,15 @@ export async function warm() {
   await sleep(config.warmUp ?? 300)
 }
 
+/** `callers` at once for one key, and then the event loop is busy for so long. */
+export async function blockedHerd(key, callers, blockMs) {
+  const reported = herd(key, callers)
+  await new Promise(setImmediate) // the first requests are on their way
+  const until = performance.now() + blockMs
+  while (performance.now() < until);
+  return reported
+}
+
 /** `callers` at once for one key; the factory takes `ms` and ends as `how` says. */
 export async function herd(key, callers, how = 'value', ms = 50, options = { ttl: '1h' }) {
   runs = 0

@@ -31,6 +31,29 @@ describe('a wait', () => {
     expect(calls).toBe(0)
   })
 
+  test('that a blocked event loop made late lets the sockets be read first', async () => {
+    const clock = new VirtualClock()
+    const heard: string[] = []
+    const stop = after(clock, 100, () => heard.push('late'))
+    clock.block(1_000)
+    // What a socket delivers in the turn after the timers: whoever waited for it stops the wait.
+    clock.setTimeout(() => (heard.push('answer'), stop()), 1)
+    await clock.advance(10)
+    expect(heard).toEqual(['answer'])
+    expect(clock.pending).toBe(0)
+  })
+
+  test('that a blocked event loop made late is over two turns later', async () => {
+    const clock = new VirtualClock()
+    let calls = 0
+    after(clock, 100, () => calls++)
+    clock.block(1_000)
+    await clock.advance(1)
+    expect(calls).toBe(0)
+    await clock.advance(1)
+    expect(calls).toBe(1)
+  })
+
   test('without end sets no timer', () => {
     const clock = new VirtualClock()
     after(clock, Infinity, () => {})

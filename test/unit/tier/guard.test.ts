@@ -43,6 +43,31 @@ describe('an operation of L2', () => {
     expect(clock.pending).toBe(0)
   })
 
+  test('whose answer came while the event loop was blocked is answered, and is no outage', async () => {
+    const { guard, clock, reports } = guarded()
+    const answer = guard.run(async () => (await clock.sleep(1_050), 'text'), 1_000)
+    await settle()
+    clock.block(1_040)
+    expect(await clock.run(answer)).toBe('text')
+    expect(reports).toEqual([])
+    expect(guard.downSince).toBeUndefined()
+    expect(clock.pending).toBe(0)
+  })
+
+  test('that stays silent after a block is late: it gets the time of the block again, and no more than its bound', async () => {
+    const { guard, clock, reports } = guarded()
+    const answer = guard.run(never, 1_000)
+    await settle()
+    clock.block(60_000)
+    let isOver = false
+    void answer.then(() => (isOver = true))
+    await clock.advance(990)
+    expect(isOver).toBe(false)
+    await clock.advance(20)
+    expect(await answer).toMatchObject({ code: 'E_L2_CACHE_ERROR' })
+    expect(reports).toEqual(['down', 'failed'])
+  })
+
   test('that fails is an answer, not an exception; the original is its cause', async () => {
     const { guard, reports } = guarded()
     const answer = await guard.run(failing(refused), 1_000)
