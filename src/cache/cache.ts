@@ -207,9 +207,12 @@ export class Cache implements CacheProvider {
 
       const flight = store.flights.get(this.#scope === '' ? name : this.#scope + name)
       if (flight !== undefined && raw?.forceFresh !== true && store.recursion.current() === undefined) {
-        if (canFollow(store, flight, this.#settings(raw, isForever), now)) {
-          const line = (flight.line ??= new Line(store, flight)) as Line
-          return line.join(this.#callOf, name, factory, raw, isForever)
+        const settings = this.#settings(raw, isForever)
+        if (canFollow(store, flight, settings, now)) {
+          const last = flight.line as Line | undefined
+          if (last?.takes(this.#view, settings)) return last.join()
+          const line = (flight.line = new Line(store, flight, this.#callOf(name, factory, raw, isForever)))
+          return line.join()
         }
       }
       return getOrSet(store, this.#callOf(name, factory, raw, isForever))
@@ -237,7 +240,7 @@ export class Cache implements CacheProvider {
     return verdict(this.#store, this.#view, entry) === 'clear' ? entry : undefined
   }
 
-  readonly #callOf = (name: string, factory: unknown, raw: Raw | undefined, isForever: boolean, tagPosition?: number): Call => {
+  #callOf(name: string, factory: unknown, raw: Raw | undefined, isForever: boolean): Call {
     const store = this.#store
     return {
       view: this.#view,
@@ -251,7 +254,7 @@ export class Cache implements CacheProvider {
       skipL2Write: raw?.skipL2Write === true,
       skipBusNotify: raw?.skipBusNotify === true,
       startedAt: store.clock.now(),
-      tagPosition: tagPosition ?? store.tagMarks.position,
+      tagPosition: store.tagMarks.position,
       inside: store.recursion.current(),
     }
   }

@@ -43,7 +43,7 @@ export class Flight {
   followers = 0
   /** Calls that wait for it now; a run that fails with none is a background failure. */
   waiting = 0
-  /** Its followers without bounds; made by the first of them. */
+  /** Its latest line of followers without bounds. */
   line: unknown
   /** Somebody was answered without it and counts on its result. */
   isWanted = false

@@ -9,7 +9,7 @@ import type { Patience } from '../flight/patience.js'
 import { load } from './load.js'
 import { isServable, localCopy, serveHit } from './lookup.js'
 import { boundOf, isStrict } from './store.js'
-import type { Call, Store } from './store.js'
+import type { Call, Store, View } from './store.js'
 import { judge, learnNews, wasInvalidatedBefore } from './tags.js'
 
 /**
@@ -53,47 +53,69 @@ export async function getOrSet(store: Store, call: Call, fails: 0 | 1 = 0): Prom
   }
 }
 
-/** Builds the call of a follower, which most followers never need. */
-export type CallOf = (name: string, factory: unknown, raw: object | undefined, isForever: boolean, tagPosition: number) => Call
-
 /**
- * The cheapest wait, for callers without bounds and without anything to fall back on. One function
- * serves all followers of a flight: reactions run in the order in which they were registered, so
- * the n-th one is the n-th caller's, and all that is held for it is its arguments.
+ * The cheapest wait, for followers of one flight that nothing distinguishes and that have nothing
+ * to fall back on: a caller costs no more than a turn in a counter. Where values are handed out by
+ * reference they even share one promise; copies are each caller's own.
+ *
+ * If the flight has no value for them, the first of them speaks for all: its factory is the second chance.
  */
 export class Line {
   readonly #store: Store
   readonly #flight: Flight
-  readonly #arguments: unknown[] = []
-  #next = 0
+  readonly #call: Call
+  #joined = 0
+  #shared: Promise<unknown> | undefined
 
-  constructor(store: Store, flight: Flight) {
+  constructor(store: Store, flight: Flight, call: Call) {
     this.#store = store
     this.#flight = flight
+    this.#call = call
   }
 
-  join(callOf: CallOf, name: string, factory: unknown, raw: object | undefined, isForever: boolean): Promise<unknown> {
-    const { observer, tagMarks } = this.#store
+  /** May a call with these join, or does it have to begin a line of its own? */
+  takes(view: View, settings: Settings): boolean {
+    const { view: ours, settings: agreed, tagPosition } = this.#call
+    return settings === agreed && tagPosition === this.#store.tagMarks.position && view.path === ours.path
+  }
+
+  join(): Promise<unknown> {
+    const { codec, observer } = this.#store
     observer.stats.waiters++
     this.#flight.followers++
     this.#flight.waiting++
-    this.#arguments.push(callOf, name, factory, raw, isForever, tagMarks.position)
-    return this.#flight.done.then(this.#land)
+    this.#joined++
+    if (!codec.byReference) return this.#flight.done.then(this.#landOne)
+    return (this.#shared ??= this.#flight.done.then(this.#landAll))
   }
 
-  readonly #land = (landing: Landing): unknown => {
-    const store = this.#store
-    const at = this.#next
-    this.#next += 6
+  readonly #landOne = (landing: Landing): unknown => {
     this.#flight.waiting--
+    return this.#serve(landing)
+  }
+
+  readonly #landAll = async (landing: Landing): Promise<unknown> => {
+    const { stats } = this.#store.observer
+    const others = this.#joined - 1
+    this.#flight.waiting -= this.#joined
+    try {
+      const value = await this.#serve(landing)
+      stats[landing.kind === 'nothing' ? 'misses' : landing.kind === 'entry' && landing.from !== 'factory' ? 'hits' : 'coalesced'] += others
+      return value
+    } catch (error) {
+      stats.errors += others
+      throw error
+    }
+  }
+
+  #serve(landing: Landing): unknown {
+    const store = this.#store
     if (landing.kind === 'entry' && landing.from === 'factory' && landing.trouble === undefined && landing.entry.tags.length === 0) {
       store.observer.stats.coalesced++
       return store.codec.open(landing.entry)
     }
-    const [callOf, name, factory, raw, isForever, position] = this.#arguments.slice(at, at + 6) as [CallOf, ...Parameters<CallOf>]
-    const call = callOf(name, factory, raw, isForever, position)
-    const asking = doubts(store, call, landing)
-    return asking === undefined ? follow(store, call, landing) : asking.then(() => follow(store, call, landing))
+    const asking = doubts(store, this.#call, landing)
+    return asking === undefined ? follow(store, this.#call, landing) : asking.then(() => follow(store, this.#call, landing))
   }
 }
 
