@@ -194,6 +194,9 @@ export interface LeaseInfo {
   feed: boolean
 }
 
+/** A stored text as it reads when it is stale as of `staleAt` (epoch ms); undefined: it cannot be read. */
+export type MakeStale = (text: string, staleAt: number) => string | undefined
+
 /**
  * Distributed single flight, as one storage engine offers it. Keys are relative to the root
  * driver's prefix. Every method may reject: see `isOutage` for what a rejection means.
@@ -206,8 +209,11 @@ export interface LeaseCapability {
   settle(lease: Lease, ending: Ending, o: SettleOptions): Promise<'again' | 'ended' | 'lost'>
   /** One call for all leases of a process. `hold` = keep others waiting (younger than `lockAge`). */
   renew(leases: readonly { lease: Lease; hold: boolean }[], ttlMs: number): Promise<boolean[]>
-  /** Resolves whether each key existed. Revokes leases first. */
-  invalidate(keys: readonly string[], how: 'delete' | 'expire'): Promise<boolean[]>
+  /**
+   * Resolves whether each key existed. Revokes leases first. `stale` makes a text stale (default:
+   * 1.6.1's JSON envelope); a text of which it makes nothing is deleted.
+   */
+  invalidate(keys: readonly string[], how: 'delete' | 'expire', stale?: MakeStale): Promise<boolean[]>
   /** An explicit set: revokes the lease, stores, tells. `keepMs: null` = for ever. */
   put(key: string, text: string, keepMs: number | null): Promise<void>
   /** Writes tag marks; resolves the time they carry. */

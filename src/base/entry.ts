@@ -159,6 +159,17 @@ export function expireText(text: string, staleAt: number, serializer: CacheSeria
   }
 }
 
+/** 1.6.1's JSON envelope, or a foreign one like it, made stale; undefined: this text has its times elsewhere. */
+export function staleEnvelope(text: string, staleAt: number): string | undefined {
+  try {
+    const envelope = JSON.parse(text)
+    const isEnvelope = typeof envelope === 'object' && envelope !== null && ('value' in envelope || 'logicalExpiration' in envelope)
+    return isEnvelope ? expireText(text, staleAt, undefined) : undefined
+  } catch {
+    return undefined
+  }
+}
+
 function isPrimitive(value: unknown): boolean {
   return typeof value !== 'object' || value === null
 }

@@ -301,6 +301,19 @@ given('an entry of 1.6.1 is made stale as well', async ({ a, b, key, assert }) =
   assert.ok(entry && entry.freshUntil <= Date.now() + a.lease.offset() + 50, 'stale')
 })
 
+given('a text that only its own serializer reads is made stale by it, and keeps its life', async ({ a, b, key, assert }) => {
+  const stale = (text: string, staleAt: number) => (text.startsWith('mine:') ? `${text}, stale since ${Math.floor(staleAt)}` : undefined)
+  await a.lease.put(key, 'mine: 1', 60_000)
+  await a.lease.put(`${key}:other`, 'not mine', 60_000)
+  const keys = [key, `${key}:other`, `${key}:none`]
+  assert.deepEqual(await b.lease.invalidate(keys, 'expire', stale), [true, true, false])
+  assert.ok(/^mine: 1, stale since \d{13}$/.test((await a.driver.get(key)) ?? ''), 'made stale by its own')
+  assert.ok(!(await a.driver.get(`${key}:other`)), 'what cannot be read is deleted')
+  if (a.driver.remainingTtl === undefined) return
+  const left = await a.driver.remainingTtl(key)
+  assert.ok(left > 50_000 && left <= 60_000, `${left} ms left`)
+})
+
 given('clear takes what is under the prefix, with its leases, and nothing beside it', async ({ a, b, key, assert }) => {
   const names = [`${key}:1`, `${key}:sub:2`, `${key}x:3`, `${key}`]
   for (const name of names) await a.lease.put(name, text(name), null)

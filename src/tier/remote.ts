@@ -1,6 +1,6 @@
 import { sleep } from '../base/clock.js'
-import type { CacheSerializer, Clock, L2CacheDriver, LeaseCapability, Logger } from '../base/contract.js'
-import { expireText } from '../base/entry.js'
+import type { CacheSerializer, Clock, L2CacheDriver, LeaseCapability, Logger, MakeStale } from '../base/contract.js'
+import { expireText, staleEnvelope } from '../base/entry.js'
 import type { Codec, Entry } from '../base/entry.js'
 import { E_L2_CACHE_ERROR } from '../base/errors.js'
 import { within } from '../base/promises.js'
@@ -40,7 +40,7 @@ export class Remote {
   readonly #driver: L2CacheDriver
   readonly #lease: LeaseCapability | undefined
   readonly #codec: Codec
-  readonly #serializer: CacheSerializer | undefined
+  readonly #stale: MakeStale
   readonly #guard: Guard
   readonly #clock: Clock
   readonly #grace: number
@@ -51,7 +51,7 @@ export class Remote {
     this.#driver = o.driver
     this.#lease = o.driver.lease
     this.#codec = o.codec
-    this.#serializer = o.serializer
+    this.#stale = o.serializer === undefined ? staleEnvelope : (text, staleAt) => expireText(text, staleAt, o.serializer)
     this.#guard = o.guard
     this.#clock = o.clock
     this.#grace = o.grace
@@ -192,7 +192,7 @@ export class Remote {
   }
 
   async #expire(keys: readonly string[], at: number): Promise<boolean[]> {
-    if (this.#lease !== undefined) return this.#lease.invalidate(keys, 'expire')
+    if (this.#lease !== undefined) return this.#lease.invalidate(keys, 'expire', this.#stale)
     return Promise.all(keys.map((key) => this.#queue.run([key], () => this.#expireOne(key, at - 100))))
   }
 
@@ -200,7 +200,7 @@ export class Remote {
     const driver = this.#driver
     if (driver.expire) return driver.expire(key, staleAt)
     const text = await driver.get(key)
-    const stale = text && expireText(text, staleAt, this.#serializer)
+    const stale = text && this.#stale(text, staleAt)
     if (!text || stale === undefined) return false
     const left = driver.remainingTtl ? await driver.remainingTtl(key) : this.#guessRemaining(text)
     if (left <= 0) return false

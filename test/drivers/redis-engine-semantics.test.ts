@@ -302,3 +302,21 @@ test('[24] Redis alone, 10,000 callers of a key that it has: two GETs at most', 
   expect(new Set(got)).toEqual(new Set(['v']))
   expect((await server.commandStats()).get).toBeLessThanOrEqual(2)
 })
+
+describe('a serializer of the user\'s', () => {
+  const serializer = {
+    serialize: (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64'),
+    deserialize: (text: string) => JSON.parse(Buffer.from(text, 'base64').toString()),
+  }
+
+  for (const leases of [true, false]) {
+    test(`with ${leases ? 'leases' : 'leases: false'}: expire keeps the stale value for its grace`, async () => {
+      const bento = connect({ hasL1: false, leases }, { serializer, grace: '6h' })
+      await bento.set({ key: 'k', value: { n: 1 } })
+      expect(await bento.expire({ key: 'k' })).toBe(true)
+      expect(await bento.get({ key: 'k', grace: false })).toBeUndefined()
+      const failing = () => Promise.reject(new Error('the database is down'))
+      expect(await bento.getOrSet({ key: 'k', factory: failing })).toEqual({ n: 1 })
+    })
+  }
+})

@@ -7,10 +7,11 @@ import type {
   Lease,
   LeaseCapability,
   LeaseInfo,
+  MakeStale,
   SettleOptions,
   Watch,
 } from '../../base/contract.js'
-import { expireText } from '../../base/entry.js'
+import { staleEnvelope } from '../../base/entry.js'
 import { ignore } from '../../base/promises.js'
 import type { HostFeed } from './feed.js'
 import type { Told } from './journal.js'
@@ -186,21 +187,21 @@ export class HostLease implements LeaseCapability {
     )
   }
 
-  async invalidate(keys: readonly string[], how: 'delete' | 'expire'): Promise<boolean[]> {
+  async invalidate(keys: readonly string[], how: 'delete' | 'expire', stale?: MakeStale): Promise<boolean[]> {
     const existed: boolean[] = []
     for (let at = 0; at < keys.length; at += CHUNK) {
       const chunk = keys.slice(at, at + CHUNK)
-      existed.push(...(await (how === 'delete' ? this.#delete(chunk) : Promise.all(chunk.map((key) => this.expire(key))))))
+      existed.push(...(await (how === 'delete' ? this.#delete(chunk) : Promise.all(chunk.map((key) => this.expire(key, undefined, stale))))))
     }
     return existed
   }
 
   /** Makes one entry stale as of `staleAt` (epoch ms; default: just now), and ends the key's term. */
-  expire(key: string, staleAt?: number): Promise<boolean> {
+  expire(key: string, staleAt?: number, stale: MakeStale = staleEnvelope): Promise<boolean> {
     const name = this.#names.of(key)
     return this.#maps.step(async (map) => {
       const { now, stored, guards } = look(map, name)
-      const text = stored && staleText(stored.text, staleAt ?? now - 100)
+      const text = stored && staleText(stored.text, staleAt ?? now - 100, stale)
       const isDone = await this.#commit(map, {
         guards: [guards.value],
         write: () => {
@@ -370,19 +371,9 @@ function toldOf(path: string, term: string, ending: Ending): Told {
 }
 
 /** undefined: no envelope that can be read, so it has to go instead. */
-function staleText(text: string, staleAt: number): string | undefined {
+function staleText(text: string, staleAt: number, stale: MakeStale): string | undefined {
   if (TAIL.test(text.slice(-TAIL_LENGTH))) return `${text.slice(0, -14)}${String(Math.floor(staleAt)).padStart(13, '0')}}`
-  return isEnvelope(text) ? expireText(text, staleAt, undefined) : undefined
-}
-
-/** 1.6.1's, or a foreign one like it; texts of other serializers have their times elsewhere. */
-function isEnvelope(text: string): boolean {
-  try {
-    const envelope = JSON.parse(text)
-    return typeof envelope === 'object' && envelope !== null && ('value' in envelope || 'logicalExpiration' in envelope)
-  } catch {
-    return false
-  }
+  return stale(text, staleAt)
 }
 
 function timeOf(mark: string | undefined): number {

@@ -7,10 +7,11 @@ import type {
   Lease,
   LeaseCapability,
   LeaseInfo,
+  MakeStale,
   SettleOptions,
   Watch,
 } from '../../base/contract.js'
-import { expireText } from '../../base/entry.js'
+import { staleEnvelope } from '../../base/entry.js'
 import { E_INVALID_KEY } from '../../base/errors.js'
 import { under } from '../../base/keys.js'
 import { parseError } from '../frames.js'
@@ -132,8 +133,8 @@ export class PostgresLease implements LeaseCapability {
     return this.#step('renew', [names, terms, attempts, column(({ hold }) => hold), Math.ceil(ttlMs)])
   }
 
-  invalidate(keys: readonly string[], how: 'delete' | 'expire'): Promise<boolean[]> {
-    return how === 'delete' ? this.#delete(keys) : this.expire(keys)
+  invalidate(keys: readonly string[], how: 'delete' | 'expire', stale?: MakeStale): Promise<boolean[]> {
+    return how === 'delete' ? this.#delete(keys) : this.expire(keys, undefined, stale)
   }
 
   /**
@@ -150,14 +151,14 @@ export class PostgresLease implements LeaseCapability {
   }
 
   /** Makes entries stale as of `staleAt` (epoch ms; default: just now by the server's clock). */
-  async expire(keys: readonly string[], staleAt?: number): Promise<boolean[]> {
+  async expire(keys: readonly string[], staleAt?: number, stale: MakeStale = staleEnvelope): Promise<boolean[]> {
     const existed: boolean[] = []
     for (const chunk of inChunks(keys)) {
       const frames = chunk.map((key) => `E${this.#feed.head('', key)}`)
       const at = staleAt === undefined ? null : Math.floor(staleAt)
       const answers: string[] = await this.#step('expire', [chunk.map((key) => this.#name(key)), at, this.#feed.channel, frames])
       for (const [i, answer] of answers.entries()) {
-        existed.push(answer === 'foreign' ? await this.#rewrite(chunk[i]!, staleAt) : answer === 'stale')
+        existed.push(answer === 'foreign' ? await this.#rewrite(chunk[i]!, staleAt, stale) : answer === 'stale')
       }
     }
     return existed
@@ -227,7 +228,7 @@ export class PostgresLease implements LeaseCapability {
     return keys.map((key) => existed.has(this.#name(key)))
   }
 
-  async #rewrite(key: string, staleAt: number | undefined): Promise<boolean> {
+  async #rewrite(key: string, staleAt: number | undefined, stale: MakeStale): Promise<boolean> {
     const schema = await this.#schema()
     const frame = `E${this.#feed.head('', key)}`
     for (let tries = 0; tries < 5; tries++) {
@@ -235,7 +236,7 @@ export class PostgresLease implements LeaseCapability {
       const found = await this.#sql.query(`select value as text from ${schema.table} where key = $1 and ${schema.isAlive}`, [name])
       const text: string | undefined = found[0]?.['text'] ?? undefined
       if (text === undefined) return false
-      const rewritten = this.#rewritten(text, staleAt)
+      const rewritten = this.#rewritten(text, staleAt, stale)
       if (await this.#step('rewrite', [name, this.fingerprint(text), rewritten, this.#feed.channel, frame])) return true
     }
     const [existed] = await this.#delete([key])
@@ -243,8 +244,8 @@ export class PostgresLease implements LeaseCapability {
   }
 
   /** `''`: no envelope that we can read, so it has to go instead. */
-  #rewritten(text: string, staleAt = this.#feed.serverNow() - 100): string {
-    return (isEnvelope(text) && expireText(text, staleAt, undefined)) || ''
+  #rewritten(text: string, staleAt = this.#feed.serverNow() - 100, stale: MakeStale): string {
+    return stale(text, staleAt) ?? ''
   }
 
   #room(head: string): number {
@@ -290,16 +291,6 @@ function endingOf(letter: string, body: string): Ending {
   if (letter === 'V') return { kind: 'value', text: body }
   if (letter === 'F') return { kind: 'failed', error: parseError(body) }
   return { kind: 'nothing' }
-}
-
-/** 1.6.1's, or a foreign one like it; texts of other serializers have their times elsewhere. */
-function isEnvelope(text: string): boolean {
-  try {
-    const envelope = JSON.parse(text)
-    return typeof envelope === 'object' && envelope !== null && ('value' in envelope || 'logicalExpiration' in envelope)
-  } catch {
-    return false
-  }
 }
 
 function inChunks(keys: readonly string[]): string[][] {

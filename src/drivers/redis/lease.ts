@@ -7,10 +7,11 @@ import type {
   Lease,
   LeaseCapability,
   LeaseInfo,
+  MakeStale,
   SettleOptions,
   Watch,
 } from '../../base/contract.js'
-import { expireText } from '../../base/entry.js'
+import { staleEnvelope } from '../../base/entry.js'
 import { isNoPermission, isOutage } from './client.js'
 import type { Command, RedisClient } from './client.js'
 import type { RedisFeed } from './feed.js'
@@ -122,12 +123,12 @@ export class RedisLease implements LeaseCapability {
     return answers.flat().map((alive) => Number(alive) === 1)
   }
 
-  invalidate(keys: readonly string[], how: 'delete' | 'expire'): Promise<boolean[]> {
-    return how === 'delete' ? this.#delete(keys) : inChunks(keys, (key) => this.expire(key))
+  invalidate(keys: readonly string[], how: 'delete' | 'expire', stale?: MakeStale): Promise<boolean[]> {
+    return how === 'delete' ? this.#delete(keys) : inChunks(keys, (key) => this.expire(key, undefined, stale))
   }
 
   /** Makes one entry stale as of `staleAt` (epoch ms; default: just now by the server's clock). */
-  async expire(key: string, staleAt?: number): Promise<boolean> {
+  async expire(key: string, staleAt?: number, stale: MakeStale = staleEnvelope): Promise<boolean> {
     const value = this.#names.value(key)
     const lease = this.#names.lease(key)
     const keys = lease === undefined ? [value] : [value, lease]
@@ -138,11 +139,11 @@ export class RedisLease implements LeaseCapability {
         const answer = await EXPIRE.run(this.#client, keys, [...args, ...rewrite])
         if (answer !== 'foreign') return Number(answer) === 1
         const text = (await this.#client.get(value)) ?? ''
-        rewrite = [this.fingerprint(text), this.#rewritten(text, staleAt)]
+        rewrite = [this.fingerprint(text), this.#rewritten(text, staleAt, stale)]
       }
     } catch (error) {
       if (!isScriptingRefused(error)) throw error
-      return this.#expireWithoutScripts(key, staleAt)
+      return this.#expireWithoutScripts(key, staleAt, stale)
     }
     // Not even text: what we read is not what is stored, so it cannot be rewritten.
     const [existed] = await this.#delete([key])
@@ -277,19 +278,19 @@ export class RedisLease implements LeaseCapability {
     }
   }
 
-  async #expireWithoutScripts(key: string, staleAt: number | undefined): Promise<boolean> {
+  async #expireWithoutScripts(key: string, staleAt: number | undefined, stale: MakeStale): Promise<boolean> {
     const value = this.#names.value(key)
     const text = await this.#client.get(value)
     if (text === null) return false
-    const rewritten = this.#rewritten(text, staleAt)
+    const rewritten = this.#rewritten(text, staleAt, stale)
     const write: Command = rewritten === '' ? ['unlink', value] : ['set', value, rewritten, 'xx', 'keepttl']
     await this.#write(key, write, 'E')
     return true
   }
 
   /** `''`: no envelope that we can read, so it has to go instead. */
-  #rewritten(text: string, staleAt = this.#feed.serverNow() - 100): string {
-    return (isEnvelope(text) && expireText(text, staleAt, undefined)) || ''
+  #rewritten(text: string, staleAt = this.#feed.serverNow() - 100, stale: MakeStale): string {
+    return stale(text, staleAt) ?? ''
   }
 
   /** @throws where a Cluster could not keep the lease beside the value */
@@ -304,16 +305,6 @@ function endingOf(letter: string, body: string): Ending {
   if (letter === 'V') return { kind: 'value', text: body }
   if (letter === 'F') return { kind: 'failed', error: parseError(body) }
   return { kind: 'nothing' }
-}
-
-/** 1.6.1's, or a foreign one like it; texts of other serializers have their times elsewhere. */
-function isEnvelope(text: string): boolean {
-  try {
-    const envelope = JSON.parse(text)
-    return typeof envelope === 'object' && envelope !== null && ('value' in envelope || 'logicalExpiration' in envelope)
-  } catch {
-    return false
-  }
 }
 
 function isScriptingRefused(error: unknown): boolean {
