@@ -18,6 +18,7 @@ else await testEverything()
 async function testEverything() {
   await provision(testFiles(''))
   await build()
+  process.env['SCHEDULES'] ??= '500' // ten times what the everyday check plays
   const { score: fast, broken } = await check()
   const real = await step('drivers, processes, compatibility, demo, package', () => vitest('real'))
   if (!(await step('bench gate', () => run('npm', ['run', '--silent', 'bench:gate'])))) broken.push('bench gate')
