@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, chownSync, cpSync, existsSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
 import { storageCases } from '../../src/conformance/storage.js'
@@ -10,6 +13,7 @@ import { HostDriver, hostDriver } from '../../src/drivers/host/host.js'
 import { startProcess, startProcesses } from '../support/process.js'
 
 const WORKER = new URL('../support/host-driver.mjs', import.meta.url)
+const CHURN = new URL('../support/host-churn.mjs', import.meta.url)
 const directories: string[] = []
 
 afterAll(() => directories.forEach((directory) => rmSync(directory, { recursive: true, force: true })))
@@ -187,14 +191,13 @@ describe('processes', () => {
     const { lease } = await leader!.ask('acquire', 'key', { ttlMs: 60_000 })
     await waiting!.ask('acquire', 'key')
     const shares = []
-    for (let tries = 0; tries < 3; tries++) {
-      // Where caches are cold because the machine is busy, any timer is dear.
-      const ticking = await waiting!.ask('ticks', 1_000)
+    for (let tries = 0; tries < 5; tries++) {
       const { event, cpuMs } = await waiting!.ask('wait', 'key', lease.term, 1_000)
       expect(event).toBe('timeout')
-      shares.push((cpuMs - ticking) / 1_000)
+      shares.push(cpuMs / 1_000)
     }
-    expect(Math.min(...shares)).toBeLessThan(0.02)
+    // CPU time of that process. Neighbours that keep caches cold can only add to it: the least is what it costs.
+    expect(Math.min(...shares)).toBeLessThanOrEqual(0.02)
     // One timer would be the question's own.
     expect(await waiting!.ask('resources', 1_500)).toEqual([])
     expect(await waiting!.end()).toEqual({ code: 0, signal: null })
@@ -440,3 +443,77 @@ describe('bounds', () => {
   })
 })
 
+describe('processes come and go', () => {
+  test('to open a map while others write to it does it no harm', async () => {
+    const directory = temporary()
+    const [one, two] = await startProcesses(2, WORKER, { args: [directory, '8mb'] })
+    const [writing, writingToo] = [one!.ask('writeFor', 4_000), two!.ask('writeFor', 4_000)]
+    const opener = await startProcess(WORKER, { args: [directory, '8mb'] })
+    const opened = await opener.ask('openFor', 3_000)
+    expect(opened).toBeGreaterThan(30)
+    expect(await writing).toBeGreaterThan(100)
+    expect(await writingToo).toBeGreaterThan(100)
+    for (const writer of [one!, two!]) expect(await writer.ask('logs')).toEqual([])
+    await Promise.all([one!, two!, opener].map((process) => process.end()))
+  })
+
+  test('the last one closes the map while another opens it: the next write is good', async () => {
+    const directory = temporary()
+    const all = await startProcesses(3, WORKER, { args: [directory, '8mb'] })
+    await Promise.all(all.map((one) => one.ask('disconnect')))
+    const opened = await Promise.all(all.map((one) => one.ask('openFor', 3_000, true)))
+    expect(Math.min(...opened)).toBeGreaterThan(5)
+    for (const one of all) expect(await one.ask('logs')).toEqual([])
+    await Promise.all(all.map((one) => one.end()))
+  })
+
+  /** A process costs some 0.25 s of CPU to start: 1,000 take minutes, so an ordinary run does with fewer. */
+  const KILLS = Number(process.env['HOST_KILLS'] ?? 250)
+
+  test(`${KILLS} writers are killed: no text is torn, nobody is stuck, nothing acknowledged is lost, nothing grows`, async () => {
+    const directory = temporary()
+    const keys = 300
+    const [reader, writer] = await startProcesses(2, WORKER, { args: [directory, '8mb'] })
+    let kills = 0
+    const killer = async () => {
+      while (kills < KILLS) {
+        kills++
+        const victim = fork(CHURN, [directory, '8mb', String(keys)], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })
+        let said = ''
+        victim.stderr!.on('data', (chunk) => (said += chunk))
+        const exited = once(victim, 'exit')
+        // Some while they start: to open the map is a moment like any other.
+        if (kills % 4 === 0) await sleep(Math.random() * 400)
+        else await Promise.race([once(victim, 'message'), exited])
+        await sleep(Math.random() * 30)
+        victim.kill('SIGKILL')
+        const [, signal] = await exited
+        if (signal !== 'SIGKILL') throw new Error(`a writer ended by itself: ${said}`)
+      }
+    }
+    let isOver = false
+    const killing = Promise.all([killer(), killer(), killer()]).finally(() => (isOver = true))
+    killing.catch(() => {})
+    let found = 0
+    let slowest = 0
+    let longest = 0
+    while (!isOver) {
+      const from = Date.now()
+      await writer!.ask('set', 'alive', String(from))
+      expect(await reader!.ask('get', 'alive')).toBe(String(from))
+      found += await reader!.ask('checkWhole', keys, 50)
+      slowest = Math.max(slowest, Date.now() - from)
+      longest = Math.max(longest, statSync(liveMap(directory)).blocks * 512)
+    }
+    await killing
+    expect(found).toBeGreaterThan(KILLS)
+    expect(slowest).toBeLessThan(5_000)
+    expect(longest).toBeLessThanOrEqual(8 * 1_024 ** 2)
+    // The map is the one they began with.
+    for (const survivor of [reader!, writer!]) expect(await survivor.ask('logs')).toEqual([])
+    await Promise.all([reader!.end(), writer!.end()])
+    const last = open(directory, { maxSize: '8mb' })
+    expect(readdirSync(directory).filter((name) => /^(open|busy)-/.test(name))).toHaveLength(1)
+    await last.disconnect()
+  }, 60_000 + 1_000 * KILLS)
+})

@@ -1,4 +1,5 @@
 import { HostDriver } from '../../dist/drivers/host/host.js'
+import { checkWhole as checkWholeOf, textOf } from './host-whole.mjs'
 
 /** A process with a host driver: `startProcess(…, { args: [directory, maxSize] })`. */
 const [directory, maxSize = '16mb'] = process.argv.slice(2)
@@ -36,14 +37,6 @@ export async function wait(key, term, ms = 5_000) {
   return { event, at: Date.now(), cpuMs: (user + system) / 1_000 }
 }
 
-/** What a timer alone costs here and now. */
-export async function ticks(ms) {
-  const cpu = process.cpuUsage()
-  for (const end = Date.now() + ms; Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20))
-  const { user, system } = process.cpuUsage(cpu)
-  return (user + system) / 1_000
-}
-
 /** The worst that can happen to each verb: a rejection. */
 export async function tryAll(key) {
   const outcome = async (verb) => verb().then((value) => value ?? 'nothing', (error) => (lease.isOutage(error) ? 'outage' : error.message))
@@ -60,28 +53,35 @@ export async function resources(afterMs) {
   return process.getActiveResourcesInfo().filter((name) => /Timeout|Immediate|FSEvent|FSReq/.test(name))
 }
 
-const textOf = (key, n) => `${key}=${n};`.repeat(1 + (n % 200))
+/** One write after the other; how many. */
+export async function writeFor(ms) {
+  let n = 0
+  for (const end = Date.now() + ms; Date.now() < end; n++) {
+    await driver.set(`key${n % 300}`, 'x'.repeat(n % 3_000), 60_000)
+    if (n % 10 === 0 && (await driver.get(`key${n % 300}`)) === undefined) throw new Error(`key${n % 300} is lost`)
+  }
+  return n
+}
 
-/** Writes and reads for ever; throws when a text is not whole. */
+/** Opens and closes drivers; how many. `writes`: each of them writes, and reads that again. */
+export async function openFor(ms, writes = false) {
+  let n = 0
+  for (const end = Date.now() + ms; Date.now() < end; n++) {
+    const another = new HostDriver({ directory, maxSize, prefix: 'p', logger })
+    const key = `${process.pid}:${n}`
+    if (writes) await another.set(key, 'text')
+    await another.get(key)
+    await another.disconnect()
+  }
+  return n
+}
+
+/** Writes for ever. */
 export async function churn(keys) {
   for (let n = 0; ; n++) {
     const key = `churn:${Math.floor(Math.random() * keys)}`
-    await driver.set(key, textOf(key, n), 1_000 + Math.random() * 60_000)
-    if (n % 5 === 0) await driver.delete(`churn:${Math.floor(Math.random() * keys)}`)
-    await checkWhole(keys)
+    await driver.set(key, textOf(key, n), 60_000)
   }
 }
 
-/** Reads some keys; how many were there. */
-export async function checkWhole(keys, count = 5) {
-  let found = 0
-  for (let i = 0; i < count; i++) {
-    const key = `churn:${Math.floor(Math.random() * keys)}`
-    const text = await driver.get(key)
-    if (text === undefined) continue
-    found++
-    const [, n] = /=(\d+);/.exec(text) ?? []
-    if (text !== textOf(key, Number(n))) throw new Error(`${key} is not whole: ${text.slice(0, 80)}`)
-  }
-  return found
-}
+export const checkWhole = (keys, count) => checkWholeOf(driver, keys, count)

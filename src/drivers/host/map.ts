@@ -3,10 +3,11 @@ import { createRequire } from 'node:module'
 import { basename } from 'node:path'
 import type { Database, RootDatabase } from 'lmdb'
 import { systemClock } from '../../base/clock.js'
-import { LATE, within } from '../../base/promises.js'
+import { LATE, ignore, within } from '../../base/promises.js'
 import { decodePage, encodePage, pageKey } from './journal.js'
 import type { Page, Told } from './journal.js'
 import type { Range } from './names.js'
+import { Writes, openBetweenWrites } from './opening.js'
 import { decodeStored, encodeStored, textOf } from './records.js'
 import type { Slot, Stored } from './records.js'
 import { HostTrouble, reasonOf } from './trouble.js'
@@ -54,29 +55,34 @@ export class HostMap {
   /** Names our pages in this map. */
   readonly process = randomBytes(8).toString('hex')
   readonly #root: RootDatabase<string, Buffer>
+  readonly #writes: Writes
   readonly #headKey = headKey(this.process)
   #pages = 0
   #isClosed = false
 
   /** @throws what LMDB throws when the file is not its own, and WrongFormat when it is not ours */
-  constructor(file: string, o: { mapSize: number; isDurable: boolean }) {
-    this.#root = lmdb().open<string, Buffer>({
-      path: file,
-      noSubdir: true,
-      mapSize: o.mapSize,
-      maxDbs: 4,
-      maxReaders: 1_000,
-      // What is committed is in the page cache, whoever dies; only a crash of the system loses it.
-      noSync: !o.isDurable,
-      keyEncoding: 'binary',
-      encoding: 'string',
-      // The block it opens by itself has a promise that nobody can catch when a commit fails.
-      eventTurnBatching: false,
-      ...({ permissionsMode: 0o600 } as object),
-    })
+  constructor(file: string, o: { mapSize: number; isDurable: boolean; isShared: boolean }) {
+    const openRoot = () =>
+      lmdb().open<string, Buffer>({
+        path: file,
+        noSubdir: true,
+        mapSize: o.mapSize,
+        maxDbs: 4,
+        maxReaders: 1_000,
+        // What is committed is in the page cache, whoever dies; only a crash of the system loses it.
+        noSync: !o.isDurable,
+        keyEncoding: 'binary',
+        encoding: 'string',
+        // The block it opens by itself has a promise that nobody can catch when a commit fails.
+        eventTurnBatching: false,
+        ...({ permissionsMode: 0o600 } as object),
+      })
+    const { opened, wasAlone } = o.isShared ? openBetweenWrites(file, openRoot) : { opened: openRoot(), wasAlone: true }
+    this.#root = opened
     const open = (name: string, useVersions: boolean) =>
       this.#root.openDB<string, Buffer>({ name, useVersions, keyEncoding: 'binary', encoding: 'string' })
     try {
+      if (!wasAlone) throw new WrongFormat('somebody wrote to it while it was opened')
       this.slots = open('slots', true)
       this.values = open('values', true)
       this.journal = open('journal', false)
@@ -84,8 +90,9 @@ export class HostMap {
       const format = this.heads.get(FORMAT)
       if (format === undefined && isEmpty(this.heads)) this.heads.putSync(FORMAT, OUR_FORMAT, 1)
       else if (format !== OUR_FORMAT) throw new WrongFormat(`its format is ${format ?? 'unknown'}, not ${OUR_FORMAT}`)
+      this.#writes = new Writes(file, this.process)
     } catch (error) {
-      void this.close()
+      ignore(opened.close())
       throw error
     }
   }
@@ -145,26 +152,15 @@ export class HostMap {
    */
   async commit({ guards = [], write, tell = [] }: Commit): Promise<boolean> {
     if (this.#isClosed) throw new HostTrouble('the map is closed', true)
-    const answers: Promise<boolean>[] = []
-    const nest = (depth: number): void => {
-      const guard = guards[depth]
-      if (guard === undefined) {
-        write?.()
-        if (tell.length > 0) this.#tell(tell)
-      } else if (guard.version === undefined) {
-        answers.push(guard.db.ifNoExists(guard.name, () => nest(depth + 1)))
-      } else {
-        answers.push(guard.db.ifVersion(guard.name, guard.version, () => nest(depth + 1)))
-      }
-    }
-    if (guards.length === 0) answers.push(this.#root.batch(() => nest(0)))
-    else nest(0)
+    await this.#writes.begin()
     try {
-      return (await answered(Promise.all(answers))).every(Boolean)
+      return await this.#commit(guards, write, tell)
     } catch (error) {
-      if (error instanceof Stuck) throw error
+      if (error instanceof Stuck || error instanceof HostTrouble) throw error
       const cause = await causeOf(error)
       throw new HostTrouble(`nothing can be written: ${reasonOf(cause)}`, true, { cause })
+    } finally {
+      this.#writes.end()
     }
   }
 
@@ -219,7 +215,26 @@ export class HostMap {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    await this.#root.close()
+    await this.#writes.close(() => this.#root.close())
+  }
+
+  #commit(guards: readonly Guard[], write: (() => void) | undefined, tell: readonly Told[]): Promise<boolean> {
+    if (this.#isClosed) throw new HostTrouble('the map is closed', true)
+    const answers: Promise<boolean>[] = []
+    const nest = (depth: number): void => {
+      const guard = guards[depth]
+      if (guard === undefined) {
+        write?.()
+        if (tell.length > 0) this.#tell(tell)
+      } else if (guard.version === undefined) {
+        answers.push(guard.db.ifNoExists(guard.name, () => nest(depth + 1)))
+      } else {
+        answers.push(guard.db.ifVersion(guard.name, guard.version, () => nest(depth + 1)))
+      }
+    }
+    if (guards.length === 0) answers.push(this.#root.batch(() => nest(0)))
+    else nest(0)
+    return answered(Promise.all(answers).then((all) => all.every(Boolean)))
   }
 
   #tell(told: readonly Told[]): void {

@@ -3,12 +3,13 @@ import { linkSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } fr
 import { join } from 'node:path'
 import { systemClock } from '../../base/clock.js'
 import type { Logger } from '../../base/contract.js'
-import { within } from '../../base/promises.js'
+import { ignore, within } from '../../base/promises.js'
 import { bootId } from './boot.js'
 import { claimDirectory } from './directory.js'
 import { HostMap, Stuck, WrongFormat, lmdbBuild } from './map.js'
 import { IS_SPARSE, changeOf, checkOpenable, identify, isSealed, reserveLock, seal } from './map-file.js'
 import type { MapFile } from './map-file.js'
+import { beginOpening, isOldNote } from './opening.js'
 import { HostTrouble, reasonOf } from './trouble.js'
 
 export interface MapsOptions {
@@ -140,7 +141,7 @@ export class Maps {
 
   #leave(why: string): void {
     this.#o.log?.warn({ directory: this.#o.directory }, `host tier: ${why}, starting anew`)
-    void this.#current?.map.close()
+    if (this.#current !== undefined) ignore(this.#current.map.close())
     this.#current = undefined
   }
 
@@ -172,22 +173,28 @@ export class Maps {
         this.#tidy(open.file)
         return open
       }
-      void open.map.close()
+      ignore(open.map.close())
     }
     throw new Error('it is replaced again and again')
   }
 
   #join(file: MapFile): Open | undefined {
     const own = this.#own(file)
+    let endOpening = () => {}
     try {
       if (identify(own)?.ino !== file.ino) throw new WrongFormat('one of its names is gone')
       if (!isSealed(own, this.#maker)) throw new WrongFormat('it was cut, or is not of this version')
-      return { file, map: this.#openMap(own) }
+      endOpening = beginOpening(own)
+      return { file, map: this.#openMap(own, true) }
     } catch (error) {
+      // Schedule: we find it, another sets it aside, and we miss one of its names.
+      if (identify(this.#live)?.ino !== file.ino) return undefined
       if (!isAboutContent(error)) throw error
       this.#o.log?.warn({ err: error, directory: this.#o.directory }, `host tier: the map is set aside: ${reasonOf(error)}`)
       this.#setAside(file, true)
       return undefined
+    } finally {
+      endOpening()
     }
   }
 
@@ -200,21 +207,21 @@ export class Maps {
     try {
       reserveLock(`${own}-lock`)
       renameSync(born, own)
-      map = this.#openMap(own)
+      map = this.#openMap(own, false)
       seal(own, this.#o.maxSize, this.#maker)
       linkSync(own, this.#live)
       return { map, file: identify(own)! }
     } catch (error) {
-      void map?.close()
+      if (map !== undefined) ignore(map.close())
       for (const path of [born, own, `${own}-lock`]) rmSync(path, { force: true })
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') return undefined
       throw error
     }
   }
 
-  #openMap(path: string): HostMap {
+  #openMap(path: string, isShared: boolean): HostMap {
     checkOpenable(path)
-    return new HostMap(path, { mapSize: this.#o.maxSize, isDurable: this.#boot === undefined })
+    return new HostMap(path, { mapSize: this.#o.maxSize, isDurable: this.#boot === undefined, isShared })
   }
 
   #setAside(file: MapFile, keep: boolean): void {
@@ -233,8 +240,9 @@ export class Maps {
   #tidy(live: MapFile): void {
     const own = this.#own(live)
     for (const name of readdirSync(this.#o.directory)) {
-      if (!/^(live|map|new)-[\w-]+\.mdb(-lock)?$/.test(name)) continue
       const path = join(this.#o.directory, name)
+      if (isOldNote(name, own)) rmSync(path, { force: true })
+      if (!/^(live|map|new)-[\w-]+\.mdb(-lock)?$/.test(name)) continue
       if (path === this.#live || path === own || path === `${own}-lock`) continue
       const { mtimeMs } = statSync(path, { throwIfNoEntry: false }) ?? { mtimeMs: Infinity }
       if (Date.now() - mtimeMs > YOUNG) rmSync(path, { force: true })
@@ -248,10 +256,14 @@ export class Maps {
 
 /** LMDB's own codes say that the file is not as it should be; the system's say that it is. */
 function isAboutContent(error: unknown): boolean {
-  if (error instanceof WrongFormat) return true
-  const { code } = error as { code?: unknown }
+  if (error instanceof WrongFormat || error instanceof SyntaxError) return true
+  const { code } = ((error instanceof HostTrouble ? error.cause : error) ?? {}) as { code?: unknown }
   return typeof code === 'number' && LMDB_BROKEN.includes(code)
 }
 
-/** MDB_PAGE_NOTFOUND, MDB_CORRUPTED, MDB_PANIC, MDB_VERSION_MISMATCH, MDB_INVALID, MDB_INCOMPATIBLE. */
-const LMDB_BROKEN = [-30_797, -30_796, -30_795, -30_794, -30_793, -30_784]
+/**
+ * MDB_PAGE_NOTFOUND, MDB_CORRUPTED, MDB_PANIC, MDB_VERSION_MISMATCH, MDB_INVALID, MDB_INCOMPATIBLE,
+ * MDB_BAD_TXN, MDB_PROBLEM; and EINVAL, a lock that is none any more. Schedule: the last process
+ * that has the map closes it, and destroys its locks; another, which is opening it, finds them so.
+ */
+const LMDB_BROKEN = [-30_797, -30_796, -30_795, -30_794, -30_793, -30_784, -30_782, -30_779, 22]
