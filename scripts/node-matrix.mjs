@@ -18,13 +18,22 @@ export async function testNodes() {
 
 /** @param {number} version */
 async function testNode(version) {
+  const program = await nodeProgram(version)
+  if (program !== undefined) return vitest('fast', { node: program })
+  console.error(`Node ${version} could not be installed from the npm package node`)
+  return { passed: 0, failed: 1 }
+}
+
+/**
+ * Another Node, installed if it is not there yet.
+ * @param {number} version @returns {Promise<string | undefined>} undefined: it could not be installed
+ */
+export async function nodeProgram(version) {
   const directory = join(ROOT, 'node_modules/.cache/node', `${version}`)
   const program = join(directory, 'node_modules/node/bin/node')
   const args = ['install', '--prefix', directory, '--no-audit', '--no-fund', '--no-package-lock', `node@${version}`]
   if (!existsSync(program)) await run('npm', args)
-  if (existsSync(program)) return vitest('fast', { node: program })
-  console.error(`Node ${version} could not be installed from the npm package node`)
-  return { passed: 0, failed: 1 }
+  return existsSync(program) ? program : undefined
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {

@@ -1,6 +1,6 @@
-import { after, sleep, systemClock } from '../base/clock.js'
 import type { Acquired, Ending, FeedEvent, L2CacheDriver, Lease, LeaseCapability, Watch } from '../base/contract.js'
 import { Codec } from '../base/entry.js'
+import { wait } from './wait.js'
 
 /** The few assertions used; `node:assert/strict` and chai's `assert` have them. */
 export interface LeaseAssert {
@@ -153,7 +153,7 @@ given('createdAt of a grant is the coordinator’s time, and above the floor', a
 
 given('a lapsed lease is inherited: same term, no second grant beside it', async ({ a, b, key, assert, leaseSlack }) => {
   const lease = leaseIn(await acquire(a, key, { ttlMs: 60 }))
-  await sleep(systemClock, 60 + leaseSlack)
+  await wait(60 + leaseSlack)
   const heir = leaseIn(await acquire(b, key))
   assert.equal(heir.term, lease.term)
   assert.equal((await acquire(a, key)).kind, 'held')
@@ -161,7 +161,7 @@ given('a lapsed lease is inherited: same term, no second grant beside it', async
 
 given('a slow leader may still store, if nobody did before it; its heir is then refused', async ({ a, b, key, assert, leaseSlack }) => {
   const lease = leaseIn(await acquire(a, key, { ttlMs: 60 }))
-  await sleep(systemClock, 60 + leaseSlack)
+  await wait(60 + leaseSlack)
   const heir = leaseIn(await acquire(b, key))
   assert.equal(await a.lease.fulfill(lease, text('slow'), { keepMs: null }), 'stored')
   assert.equal(await b.lease.fulfill(heir, text('heir'), { keepMs: null }), 'refused')
@@ -170,7 +170,7 @@ given('a slow leader may still store, if nobody did before it; its heir is then 
 
 given('once the heir has stored, the slow leader is refused', async ({ a, b, key, assert, leaseSlack }) => {
   const lease = leaseIn(await acquire(a, key, { ttlMs: 60 }))
-  await sleep(systemClock, 60 + leaseSlack)
+  await wait(60 + leaseSlack)
   const heir = leaseIn(await acquire(b, key))
   assert.equal(await b.lease.fulfill(heir, text('heir'), { keepMs: null }), 'stored')
   assert.equal(await a.lease.fulfill(lease, text('slow'), { keepMs: null }), 'refused')
@@ -198,7 +198,7 @@ given('force replaces a value that it never read', async ({ a, b, key, assert })
 given('renewing keeps others waiting, beyond the ttl', async ({ a, b, key, assert }) => {
   const lease = leaseIn(await acquire(a, key, { ttlMs: 150 }))
   for (let i = 0; i < 6; i++) {
-    await sleep(systemClock, 50)
+    await wait(50)
     assert.deepEqual(await a.lease.renew([{ lease, hold: true }], 150), [true])
   }
   assert.equal((await acquire(b, key)).kind, 'held')
@@ -207,7 +207,7 @@ given('renewing keeps others waiting, beyond the ttl', async ({ a, b, key, asser
 given('without hold the term lives on, but an heir may come', async ({ a, b, key, assert, leaseSlack }) => {
   const lease = leaseIn(await acquire(a, key, { ttlMs: 60 }))
   assert.deepEqual(await a.lease.renew([{ lease, hold: false }], 5_000), [true])
-  await sleep(systemClock, 60 + leaseSlack)
+  await wait(60 + leaseSlack)
   assert.equal(leaseIn(await acquire(b, key)).term, lease.term)
   assert.equal(await a.lease.fulfill(lease, text('slow'), { keepMs: null }), 'stored')
 })
@@ -329,10 +329,10 @@ given('clear takes what is under the prefix, with its leases, and nothing beside
 given('a clear that runs beside fulfils leaves nothing that was computed before it', async ({ a, b, key, assert }) => {
   const leases = await Promise.all(Array.from({ length: 100 }, async (_, n) => leaseIn(await acquire(a, `${key}:${n}`))))
   const fulfils = leases.map(async (lease, n) => {
-    await sleep(systemClock, n / 10)
+    await wait(n / 10)
     return a.lease.fulfill(lease, text('old'), { keepMs: null })
   })
-  await sleep(systemClock, 3)
+  await wait(3)
   await b.lease.clear(key)
   await Promise.all(fulfils)
   const left = await Promise.all(leases.map((lease) => a.driver.get(lease.key)))
@@ -455,7 +455,7 @@ given('a refused leader still gives its value to who was held in its term', asyn
 
 given('who is not the holder any more cannot end the term', async ({ a, b, key, assert, leaseSlack }) => {
   const lease = leaseIn(await acquire(a, key, { ttlMs: 60 }))
-  await sleep(systemClock, 60 + leaseSlack)
+  await wait(60 + leaseSlack)
   const heir = leaseIn(await acquire(b, key))
   for (const ending of [{ kind: 'nothing' }, { kind: 'abandoned' }, { kind: 'failed', error: { name: 'E', message: '' } }] as const) {
     assert.equal(await settle(a, lease, ending), 'lost')
@@ -510,7 +510,7 @@ given('a watch misses nothing that happens after it was opened', async ({ a, b, 
   const watch = b.lease.watch(key)
   const lease = leaseIn(await acquire(a, key))
   await a.lease.fulfill(lease, text('v'), { keepMs: null })
-  await sleep(systemClock, 100)
+  await wait(100)
   const outcome = await waitFor(b, key, { term: lease.term, watch })
   assert.equal(outcome.kind, 'stored')
 })
@@ -523,7 +523,7 @@ given('a watch lets go in time, and when it is closed', async ({ a, key, assert 
   assert.ok(Date.now() - from < 1_000, 'in time')
   const pending = watch.next('', 60_000)
   watch.close()
-  const late = sleep(systemClock, 1_000).then(() => 'late' as const)
+  const late = wait(1_000).then(() => 'late' as const)
   assert.equal(await Promise.race([pending, late]), 'timeout')
 })
 
@@ -544,11 +544,14 @@ function given(name: string, run: (given: Given) => Promise<void>, needs?: 'fore
       const drivers = await o.createDrivers()
       const key = `case-${Date.now().toString(36)}-${count++}`
       const [a, b] = drivers.map(processOf)
+      // A case may wait for timers of the library only, which keep no process alive.
+      const alive = setInterval(() => {}, 1_000)
       const foreignWrite = o.foreignWrite ?? (() => Promise.reject(new Error('The case needs foreignWrite')))
       try {
         await run({ ttlGranularity: 1, leaseSlack: 50, ...o, foreignWrite, a: a!, b: b!, key })
       } finally {
         await Promise.all(drivers.map((driver) => driver.disconnect()))
+        clearInterval(alive)
       }
     },
   })
@@ -640,11 +643,7 @@ function text(value: unknown, freshUntil = Infinity): string {
 }
 
 async function until(holds: () => Promise<boolean>, ms: number): Promise<void> {
-  let isLate = false
-  const stop = after(systemClock, ms, () => (isLate = true))
-  while (!(await holds())) {
-    if (isLate) throw new Error(`Not so within ${ms} ms`)
-    await sleep(systemClock, 10)
+  for (const deadline = Date.now() + ms; !(await holds()); await wait(10)) {
+    if (Date.now() > deadline) throw new Error(`Not so within ${ms} ms`)
   }
-  stop()
 }

@@ -160,14 +160,22 @@ async function answered<T>(clock: Clock, answer: Promise<T>, bound: number): Pro
   return lateBy > BLOCKED ? within(clock, answer, Math.min(lateBy, bound)) : LATE
 }
 
-const CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'ENOTFOUND', 'EHOSTUNREACH', 'EAI_AGAIN', 'ENETUNREACH'])
+const CODES = new Set([
+  ...['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'ENOTFOUND', 'EHOSTUNREACH', 'EAI_AGAIN', 'ENETUNREACH'],
+  // PostgreSQL is told to stop, has crashed, is starting.
+  ...['57P01', '57P02', '57P03'],
+  // MySQL and MariaDB, as mysql2 has them.
+  ...['PROTOCOL_CONNECTION_LOST', 'ER_SERVER_SHUTDOWN'],
+])
+/** Of ioredis; of knex, whose pool got no connection in time. */
+const NAMES = new Set(['MaxRetriesPerRequestError', 'KnexTimeoutError'])
+const MESSAGES = [
+  /^(Connection is closed|Stream isn't writeable|The client is closed|LOADING|CLUSTERDOWN|MASTERDOWN|READONLY)/,
+  /^(Connection terminated|timeout expired|timeout exceeded when trying to connect)/, // pg and its pool
+]
 
 /** For engines that do not say it themselves. */
 export function looksLikeOutage(error: unknown): boolean {
-  const { code, name, message } = (error ?? {}) as { code?: string; name?: string; message?: string }
-  return (
-    CODES.has(code ?? '') ||
-    name === 'MaxRetriesPerRequestError' ||
-    /^(Connection is closed|Stream isn't writeable|The client is closed|LOADING|CLUSTERDOWN|MASTERDOWN|READONLY)/.test(message ?? '')
-  )
+  const { code = '', name = '', message = '' } = (error ?? {}) as { code?: string; name?: string; message?: string }
+  return CODES.has(code) || NAMES.has(name) || MESSAGES.some((pattern) => pattern.test(message))
 }

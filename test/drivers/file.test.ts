@@ -171,6 +171,16 @@ describe('[39] keys that 1.6.1 could not keep', () => {
     }
   })
 
+  test('[39] a/b is not a:b: what 1.6.1 wrote for either stays the text of a:b, and is a miss as a/b', async () => {
+    const [ours, theirs] = [driverOf(), oldOf()]
+    await theirs.set('a/b', 'theirs', 60_000)
+    expect([await ours.get('a/b'), await ours.get('a:b')]).toEqual([undefined, 'theirs'])
+    await ours.set('a/b', 'ours')
+    expect([await ours.get('a/b'), await ours.get('a:b'), await theirs.get('a/b')]).toEqual(['ours', 'theirs', 'theirs'])
+    expect(await ours.delete('a/b')).toBe(true)
+    expect(await ours.get('a:b')).toBe('theirs')
+  })
+
   test('[39] user and user:1 written at once, many times', async () => {
     const driver = driverOf()
     for (let round = 0; round < 30; round++) {

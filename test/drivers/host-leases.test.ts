@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, test } from 'vitest'
+import { promisify } from 'node:util'
+import { afterAll, describe, expect, test } from 'vitest'
 import { leaseCases } from '../../src/conformance/leases.js'
 import { HostDriver } from '../../src/drivers/host/host.js'
 
@@ -21,4 +23,18 @@ describe('two drivers in one process', () => {
       })
     )
   }
+})
+
+test('the kit needs no runner that keeps the process alive: its own waits do', async () => {
+  const dist = new URL('../../dist/', import.meta.url).href
+  const program = `
+    import assert from 'node:assert/strict'
+    import { leaseCases } from '${dist}conformance/index.js'
+    import { HostDriver } from '${dist}drivers/host/host.js'
+    const driver = () => new HostDriver({ directory: ${JSON.stringify(join(directory, 'bare'))}, maxSize: '64mb' })
+    const cases = leaseCases.filter(({ needs }) => needs === undefined)
+    for (const { run } of cases) await run({ assert, createDrivers: async () => [driver(), driver()] })
+    console.log(cases.length)`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], { timeout: 60_000 })
+  expect(Number(stdout)).toBe(leaseCases.filter(({ needs }) => needs === undefined).length)
 })
