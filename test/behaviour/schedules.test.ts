@@ -14,7 +14,7 @@ async function failureOf(arbitrary: fc.Arbitrary<Plan>, o: { isOnce?: boolean } 
   return fc.defaultReportMessage(await fc.check(fc.asyncProperty(arbitrary, (plan) => holds(plan, o)), { numRuns }))
 }
 
-describe('whatever order the network chooses', () => {
+describe('whatever order the network chooses', { timeout: 60_000 + numRuns * 300 }, () => {
   test('what was deleted, expired or set is served to nobody afterwards, and each invalidation costs one run at most', async () => {
     expect(await failureOf(plans({ writes: [...ONE_KEY] }), { isOnce: true })).toBeUndefined()
   })
