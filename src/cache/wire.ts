@@ -134,15 +134,22 @@ export function wire(name: string, description: StoreDescription, globals: Globa
     calm: new Map(),
     disconnecting: undefined,
     verifiedUntil: feed === undefined ? Infinity : 0,
+    connecting: undefined,
     look: (now) => feed?.look(now) ?? false,
   }
 
   if (feed !== undefined) {
+    let connected = () => {}
+    store.connecting = new Promise((resolve) => (connected = resolve))
     followFeed(feed, {
       store: name,
       maxStalenessMs: maxL1Staleness,
       onNews: (news) => heard(store, news),
-      onVerified: (until) => (store.verifiedUntil = until),
+      onVerified: (until) => {
+        store.verifiedUntil = until
+        store.connecting = undefined
+        connected()
+      },
     })
   }
   if (description.bus !== undefined) {

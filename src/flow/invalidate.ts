@@ -22,7 +22,8 @@ export function heard(store: Store, news: News): void {
     case 'gap':
       store.local?.unconfirm()
       store.pending.markAll('')
-      store.flights.outrunAll('')
+      // Until the first news, a flight without a lease has read nothing yet (`load.ts`).
+      if (store.connecting === undefined) store.flights.outrunAll('')
       store.tagMarks.forgetAll()
       return
     case 'tag':

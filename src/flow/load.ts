@@ -1,5 +1,6 @@
 import type { Entry } from '../base/entry.js'
 import { E_FACTORY_ERROR, E_L2_CACHE_ERROR, E_UNDEFINED_VALUE } from '../base/errors.js'
+import { within } from '../base/promises.js'
 import { runFactory } from '../flight/factory.js'
 import type { Draft, Outcome } from '../flight/factory.js'
 import type { Flight, Landing } from '../flight/flights.js'
@@ -30,6 +31,7 @@ interface Work {
  * the landing of those who wait.
  */
 export async function load(store: Store, flight: Flight, call: Call, copy: Entry | undefined): Promise<Landing> {
+  if (store.leases === undefined && store.connecting !== undefined) await firstNews(store, store.connecting)
   const pending = store.pending.begin(flight.key)
   // Listening begins before the first read: an event may arrive before the reply that names its term.
   const asking = store.leases && listen(store, store.leases, flight, pending)
@@ -50,6 +52,15 @@ export async function load(store: Store, flight: Flight, call: Call, copy: Entry
     store.pending.end(pending)
     asking?.watch.close()
   }
+}
+
+/**
+ * The first flights of a process without leases. Schedule: it departs, the feed connects; what was
+ * missed until then is unknown, nothing else fences the flight, and its result is not stored. A
+ * process that lives for one call would never store anything.
+ */
+async function firstNews(store: Store, connecting: Promise<void>): Promise<void> {
+  if (!store.remote!.isDown) await within(store.clock, connecting, FIRST_NEWS)
 }
 
 /** What may end the flight before anything is computed. */
@@ -314,6 +325,9 @@ async function throwing(outcome: Promise<Outcome>): Promise<Outcome> {
   if (ended.kind === 'failed') throw ended.cause
   return ended
 }
+
+/** How long a flight waits for the feed's connection, ms; its own request waits for one as well. */
+const FIRST_NEWS = 250
 
 const NOTHING: Seen = { entry: undefined, isFresh: false, text: undefined, trouble: undefined, hitBy: 0 }
 

@@ -43,6 +43,8 @@ export interface Store {
   disconnecting: Promise<void> | undefined
   /** Local epoch ms until which L1 may be served without a look. Infinity without a feed. */
   verifiedUntil: number
+  /** Resolves once the feed brings news for the first time; undefined: it does, or there is no feed. */
+  connecting: Promise<void> | undefined
   /** Catches up with other processes at once, if that is possible. */
   look: (now: number) => boolean
 }

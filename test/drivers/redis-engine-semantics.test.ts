@@ -83,6 +83,27 @@ describe.each(SHAPES)('%s', (_, shape) => {
     expect(await raw.pttl('bentocache:ever')).toBe(-1)
   })
 
+  test('a process that lives for one call leaves its value to the next', async () => {
+    let runs = 0
+    for (let i = 0; i < 5; i++) {
+      const bento = connect(shape)
+      expect(await bento.getOrSet('k', () => ++runs)).toBe(1)
+      await bento.disconnectAll()
+    }
+  })
+
+  test('calls from the first moment on share one run, while the connections are made', async () => {
+    const bento = connect(shape)
+    let runs = 0
+    const calls: Promise<unknown>[] = []
+    for (let i = 0; i < 100; i++) {
+      calls.push(bento.getOrSet('first', async () => (runs++, await sleep(30), 'v')))
+      await sleep(1)
+    }
+    expect(new Set(await Promise.all(calls))).toEqual(new Set(['v']))
+    expect(runs).toBe(1)
+  })
+
   test('[30] the mark of a tag never dies', async () => {
     await connect(shape).deleteByTag(['t'])
     expect(await raw.pttl('bentocache:___bc:t:t')).toBe(-1)
