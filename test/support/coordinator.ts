@@ -336,7 +336,11 @@ export class Connection implements L2CacheDriver, LeaseCapability, Feed {
       this.#arrive('ping', 'ping', () => this.#arrive('frame', 'pong', () => this.#listener?.onVerified(sentAt + o.maxStalenessMs)))
       this.#stopVerifying = after(this.#server.clock, o.maxStalenessMs / 4, verify)
     }
-    verify()
+    this.#arrive('ping', 'subscribe', () => {
+      this.#isStanding = true
+      this.#arrive('frame', 'gap', () => this.#tellGap())
+      verify()
+    })
   }
 
   look(): boolean {
@@ -344,6 +348,7 @@ export class Connection implements L2CacheDriver, LeaseCapability, Feed {
   }
 
   hears({ from, ...frame }: Frame): void {
+    if (!this.#isStanding) return
     const event: FeedEvent = { ...frame, own: from === this }
     this.#arrive('frame', `frame ${event.kind} ${event.key}`, () => {
       this.#listener?.onEvent(event)
@@ -356,11 +361,7 @@ export class Connection implements L2CacheDriver, LeaseCapability, Feed {
   /** The connection that brings the frames breaks: those under way are lost, and it stands again. */
   loseFrames(): void {
     this.#lostAt = this.#server.clock.now()
-    this.#arrive('frame', 'gap', () => {
-      const gap: FeedEvent = { kind: 'gap', key: '', term: '', own: false }
-      this.#listener?.onEvent(gap)
-      for (const watches of this.#watches.values()) watches.forEach((watch) => watch.push(gap))
-    })
+    this.#arrive('frame', 'gap', () => this.#tellGap())
   }
 
   watch(key: string): Watch {
@@ -371,8 +372,16 @@ export class Connection implements L2CacheDriver, LeaseCapability, Feed {
     return watch
   }
 
+  #tellGap(): void {
+    const gap: FeedEvent = { kind: 'gap', key: '', term: '', own: false }
+    this.#listener?.onEvent(gap)
+    for (const watches of this.#watches.values()) watches.forEach((watch) => watch.push(gap))
+  }
+
   /* ------------------------------------------------------------- network */
 
+  #isStanding = false
+  /** When frames under way were last lost. */
   #lostAt = -1
 
   /** Request, one step of the server, reply. */

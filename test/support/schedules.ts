@@ -38,6 +38,8 @@ export interface Step {
 export interface Plan {
   delays: number[]
   steps: Step[]
+  /** The first call comes before the feeds are connected. */
+  isCold: boolean
 }
 
 export function plans(o: { writes: Step['what'][]; fails?: boolean }): fc.Arbitrary<Plan> {
@@ -59,11 +61,12 @@ export function plans(o: { writes: Step['what'][]; fails?: boolean }): fc.Arbitr
   return fc.record({
     delays: fc.array(nat(SLOWEST), { minLength: 20, maxLength: 60 }),
     steps: fc.array(step, { minLength: 2, maxLength: 14 }),
+    isCold: fc.boolean(),
   })
 }
 
 /** Plays the plan to its end. What it found wrong, with the schedule; `''` = nothing. */
-async function play({ delays, steps }: Plan, twin: Twin): Promise<{ wrong: string[]; trace: string[]; runs: number[] }> {
+async function play({ delays, steps, isCold }: Plan, twin: Twin): Promise<{ wrong: string[]; trace: string[]; runs: number[] }> {
   const clock = new VirtualClock()
   const startedAt = clock.now()
   const coordinator = new Coordinator(clock, twin.coordinator)
@@ -81,13 +84,13 @@ async function play({ delays, steps }: Plan, twin: Twin): Promise<{ wrong: strin
     return { name, bento, connection, acked: KEYS.map(() => 0) }
   }
   const processes = Array.from({ length: PROCESSES }, (_, i) => connect(`p${i}`))
-  await clock.advance(200) // connected and verified, as any process is that serves requests
+  if (!isCold) await clock.advance(200)
 
   const database = KEYS.map(() => 1)
   const acks: { key: number; version: number; at: number }[] = []
   const runs = KEYS.map(() => 0)
   const hasLost = steps.some(({ what }) => what === 'lose frames')
-  const delivery = hasLost ? STALENESS + 3 * SLOWEST : SLOWEST + 5
+  const delivery = hasLost || isCold ? STALENESS + 3 * SLOWEST : SLOWEST + 5
 
   const read = async ({ process, key, what, before, after, fails }: Step, id: number) => {
     const { name, bento, acked } = processes[process]!
