@@ -5,6 +5,7 @@
  */
 import { parseArgs } from 'node:util'
 import { check } from './check.mjs'
+import { testNodes } from './node-matrix.mjs'
 import { provision, testFiles } from './provision.mjs'
 import { giveUp, install, node, run, step, sum, vitest } from './steps.mjs'
 
@@ -22,7 +23,8 @@ async function testEverything() {
   const { score: fast, broken } = await check()
   const real = await step('drivers, processes, compatibility, demo, package', () => vitest('real'))
   if (!(await step('bench gate', () => run('npm', ['run', '--silent', 'bench:gate'])))) broken.push('bench gate')
-  const { passed, failed } = sum(fast, real)
+  const nodes = await testNodes()
+  const { passed, failed } = sum(fast, real, nodes)
   conclude(passed, failed, broken)
 }
 
