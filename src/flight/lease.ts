@@ -42,8 +42,8 @@ export interface Asking {
   lossGrace: number
   /** The term the flight was last held in. */
   heldIn?: string
-  /** The text for which the answer was 'changed'. */
-  changedFor?: string | undefined
+  /** What was seen when the answer was 'changed', and how many times in a row. */
+  changed?: { seen: string | undefined; times: number }
 }
 
 export interface LeasesOptions {
@@ -58,6 +58,9 @@ export interface LeasesOptions {
   warn: (message: string, error: unknown) => void
   lockAge: number
 }
+
+/** So many misses in a row, something being there each time when we asked for the turn. */
+const MOST_MISSES = 10
 
 /** How late the bus message of a delete may come after the delete. */
 const JUST_STORED = 2_000
@@ -103,9 +106,7 @@ export class Leases {
         return { kind: 'ours', grant: { lease, createdAt, fails }, trigger: isHeir ? 'takeover' : 'miss' }
       }
       case 'changed':
-        if (asking.changedFor === asking.seen && 'changedFor' in asking) return { kind: 'ours', grant: undefined, trigger: 'degraded' }
-        asking.changedFor = asking.seen
-        return { kind: 'look' }
+        return isHopeless(asking) ? { kind: 'ours', grant: undefined, trigger: 'degraded' } : { kind: 'look' }
       case 'held':
         asking.heldIn = flight.term = asking.pending.term = acquired.term
         if (flight.waiting === 0) return { kind: 'leave', ms: acquired.leftMs }
@@ -268,6 +269,17 @@ export class Leases {
     this.#warned.add(kind)
     this.#o.warn('no lease can be taken here: each process computes on its own', cause)
   }
+}
+
+/**
+ * A text that is 'changed' although it is what we read again cannot be told by its fingerprint: no
+ * text, but bytes. A miss can: others store and delete between our reads, which ends some time.
+ */
+function isHopeless(asking: Asking): boolean {
+  const { seen, changed } = asking
+  const times = changed !== undefined && changed.seen === seen ? changed.times + 1 : 1
+  asking.changed = { seen, times }
+  return times === (seen === undefined ? MOST_MISSES : 2)
 }
 
 /** A failure of this process as others may see it: name, code, and 200 bytes of message. */

@@ -11,7 +11,8 @@ const numRuns = Number(process.env['SCHEDULES'] ?? 60)
 
 /** The seed, the smallest plan and its schedule; undefined: it held. */
 async function failureOf(arbitrary: fc.Arbitrary<Plan>, o: { isOnce?: boolean } = {}): Promise<string | undefined> {
-  return fc.defaultReportMessage(await fc.check(fc.asyncProperty(arbitrary, (plan) => holds(plan, o)), { numRuns }))
+  const found = await fc.check(fc.asyncProperty(arbitrary, (plan) => holds(plan, o)), { numRuns })
+  return found.failed ? `${fc.defaultReportMessage(found)}\n\n${found.errorInstance}` : undefined
 }
 
 describe('whatever order the network chooses', { timeout: 60_000 + numRuns * 300 }, () => {
