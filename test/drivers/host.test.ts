@@ -185,6 +185,24 @@ describe('processes', () => {
     await Promise.all([leader!.end(), heir!.end()])
   })
 
+  test('a process that has no time to renew keeps its lease, four times as long; nobody computes beside it', async () => {
+    const directory = temporary()
+    const [leader, heir] = await startProcesses(2, WORKER, { args: [directory] })
+    const { lease } = await leader!.ask('acquire', 'key', { ttlMs: 500 })
+    const { lease: longer } = await leader!.ask('acquire', 'other', { ttlMs: 500 })
+    const fulfilled = leader!.ask('blockAndFulfill', 1_200, lease, 'text')
+    await sleep(800)
+    expect((await heir!.ask('acquire', 'key')).kind).toBe('held')
+    expect(await heir!.ask('wait', 'key', lease.term)).toMatchObject({ event: { kind: 'stored' } })
+    expect(await fulfilled).toBe('stored')
+    const refused = leader!.ask('blockAndFulfill', 2_500, longer, 'text')
+    let next: any
+    await until(async () => (next = await heir!.ask('acquire', 'other')).kind === 'granted')
+    expect(next.lease.term).not.toBe(longer.term)
+    expect(await refused).toBe('refused')
+    await Promise.all([leader!.end(), heir!.end()])
+  })
+
   test('a process that waits costs next to nothing, an idle one nothing, and it may end', async () => {
     const directory = temporary()
     const [leader, waiting] = await startProcesses(2, WORKER, { args: [directory] })
