@@ -42,6 +42,14 @@ export async function wait(key, term, ms = 5_000) {
   return { event, at: Date.now(), cpuMs: (user + system) / 1_000 }
 }
 
+/** What a timer of 20 ms alone costs here and now, in ms of CPU. */
+export async function ticks(ms) {
+  const cpu = process.cpuUsage()
+  for (const end = Date.now() + ms; Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20))
+  const { user, system } = process.cpuUsage(cpu)
+  return (user + system) / 1_000
+}
+
 /** The worst that can happen to each verb: a rejection. */
 export async function tryAll(key) {
   const outcome = async (verb) => verb().then((value) => value ?? 'nothing', (error) => (lease.isOutage(error) ? 'outage' : error.message))
