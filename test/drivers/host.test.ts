@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { fork } from 'node:child_process'
+import { fork, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, chownSync, cpSync, existsSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,6 +13,8 @@ import { HostDriver, hostDriver } from '../../src/drivers/host/host.js'
 import { startProcess, startProcesses } from '../support/process.js'
 
 const WORKER = new URL('../support/host-driver.mjs', import.meta.url)
+const CACHE = new URL('../support/host-cache.mjs', import.meta.url)
+const COST = new URL('../support/host-cost.mjs', import.meta.url)
 const CHURN = new URL('../support/host-churn.mjs', import.meta.url)
 const directories: string[] = []
 
@@ -30,6 +32,12 @@ function open(directory: string, o: { maxSize?: string; prefix?: string } = {}):
 
 function liveMap(directory: string): string {
   return join(directory, readdirSync(directory).find((name) => name.startsWith('live-'))!)
+}
+
+/** How often any thread of a process has begun to wait, and thus has been woken. */
+function wakeUpsOf(pid: number): number {
+  const counts = readdirSync(`/proc/${pid}/task`).map((thread) => /^voluntary_ctxt_switches:\s*(\d+)$/m.exec(readFileSync(`/proc/${pid}/task/${thread}/status`, 'latin1')))
+  return counts.reduce((sum, count) => sum + Number(count?.[1]), 0)
 }
 
 async function until(holds: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> {
@@ -185,21 +193,45 @@ describe('processes', () => {
     await Promise.all([leader!.end(), heir!.end()])
   })
 
+  test('a process that has no time to renew keeps its lease, four times as long; nobody computes beside it', async () => {
+    const directory = temporary()
+    const [leader, heir] = await startProcesses(2, WORKER, { args: [directory] })
+    const { lease } = await leader!.ask('acquire', 'key', { ttlMs: 500 })
+    const { lease: longer } = await leader!.ask('acquire', 'other', { ttlMs: 500 })
+    const fulfilled = leader!.ask('blockAndFulfill', 1_200, lease, 'text')
+    await sleep(800)
+    expect((await heir!.ask('acquire', 'key')).kind).toBe('held')
+    expect(await heir!.ask('wait', 'key', lease.term)).toMatchObject({ event: { kind: 'stored' } })
+    expect(await fulfilled).toBe('stored')
+    const refused = leader!.ask('blockAndFulfill', 2_500, longer, 'text')
+    let next: any
+    await until(async () => (next = await heir!.ask('acquire', 'other')).kind === 'granted')
+    expect(next.lease.term).not.toBe(longer.term)
+    expect(await refused).toBe('refused')
+    await Promise.all([leader!.end(), heir!.end()])
+  })
+
   test('a process that waits costs next to nothing, an idle one nothing, and it may end', async () => {
     const directory = temporary()
     const [leader, waiting] = await startProcesses(2, WORKER, { args: [directory] })
     const { lease } = await leader!.ask('acquire', 'key', { ttlMs: 60_000 })
     await waiting!.ask('acquire', 'key')
     const shares = []
+    const controls = []
     for (let tries = 0; tries < 5; tries++) {
+      controls.push((await waiting!.ask('ticks', 1_000)) / 1_000)
       const { event, cpuMs } = await waiting!.ask('wait', 'key', lease.term, 1_000)
       expect(event).toBe('timeout')
       shares.push(cpuMs / 1_000)
     }
-    // CPU time of that process. Neighbours that keep caches cold can only add to it: the least is what it costs.
-    expect(Math.min(...shares)).toBeLessThanOrEqual(0.02)
+    // CPU time of that process. Neighbours that keep caches cold can only add to it: the least is what it costs;
+    // and where a timer of 20 ms that does nothing comes near the bar, the bar says nothing about us.
+    expect(Math.min(...shares)).toBeLessThanOrEqual(Math.max(0.02, 1.5 * Math.min(...controls)))
     // One timer would be the question's own.
     expect(await waiting!.ask('resources', 1_500)).toEqual([])
+    const before = wakeUpsOf(waiting!.pid)
+    await sleep(1_000)
+    expect(wakeUpsOf(waiting!.pid)).toBe(before)
     expect(await waiting!.end()).toEqual({ code: 0, signal: null })
     await leader!.end()
   })
@@ -380,6 +412,59 @@ describe('what is done to the files', () => {
   })
 })
 
+describe('whatever is done to the files, callers have their answers', () => {
+  const mount = (directory: string) => spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m,mode=700', 'tmpfs', directory]).status === 0
+  const unmount = (directory: string) => spawnSync('umount', ['-l', directory])
+  const probe = temporary()
+  const canMount = mount(probe)
+  if (canMount) unmount(probe)
+
+  // Who may not mount has the same errors in the test of a limited file size.
+  test.runIf(canMount)('the disk is full, of a file system of 1 MB', async () => {
+    const directory = temporary()
+    expect(mount(directory)).toBe(true)
+    try {
+      const [one, two] = await startProcesses(2, CACHE, { args: [directory, '64mb'] })
+      expect(await one!.ask('askFor', 50)).toBe(50)
+      expect(await two!.ask('askFor', 50)).toBe(0)
+      expect(() => writeFileSync(join(directory, 'something else'), Buffer.alloc(2_000_000))).toThrow(/ENOSPC/)
+      expect(await one!.ask('askFor', 20, 50)).toBe(20)
+      expect(await two!.ask('askFor', 20, 50)).toBe(20)
+      expect((await one!.ask('logs')).join()).toMatch(/(error|warn): /)
+      // Nor can a new map be made.
+      const three = await startProcess(CACHE, { args: [join(directory, 'another'), '64mb'] })
+      expect(await three.ask('askFor', 10)).toBe(10)
+      expect((await three.ask('logs')).join()).toContain('error: host tier: not available')
+
+      rmSync(join(directory, 'something else'))
+      let key = 100
+      await until(async () => (await one!.ask('askFor', 1, ++key)) === 1 && (await two!.ask('askFor', 1, key)) === 0)
+      const exits = await Promise.all([one!, two!, three].map((each) => each.end()))
+      expect(exits).toEqual(exits.map(() => ({ code: 0, signal: null })))
+    } finally {
+      unmount(directory)
+    }
+  })
+
+  test.each([
+    ['the directory is removed', (directory: string) => rmSync(directory, { recursive: true }), 'the map is gone'],
+    ['the map is removed', (directory: string) => rmSync(liveMap(directory)), 'the map is gone'],
+    ['the map is cut', (directory: string) => truncateSync(liveMap(directory), 50_000), 'the map was cut'],
+    ['the map is emptied', (directory: string) => truncateSync(liveMap(directory), 0), 'the map was cut'],
+  ])('%s', async (_, harm, why) => {
+    const directory = temporary()
+    const [one, two] = await startProcesses(2, CACHE, { args: [directory, '16mb'] })
+    expect(await one!.ask('askFor', 50)).toBe(50)
+    expect(await two!.ask('askFor', 50)).toBe(0)
+    harm(directory)
+    expect(await one!.ask('askFor', 50)).toBe(50)
+    expect(await two!.ask('askFor', 50)).toBe(0) // they have met again
+    expect(await one!.ask('logs')).toContain(`warn: host tier: ${why}, starting anew`)
+    expect((await two!.ask('logs')).join()).toMatch(/warn: host tier: the map .* starting anew/)
+    expect(await Promise.all([one!.end(), two!.end()])).toEqual([{ code: 0, signal: null }, { code: 0, signal: null }])
+  })
+})
+
 describe('bounds', () => {
   test('the file never grows beyond maxSize, what ends first goes first, marks of tags stay', async () => {
     const directory = temporary()
@@ -440,6 +525,20 @@ describe('bounds', () => {
     reader.lease.feed!.look(Date.now())
     expect(events[0]).toBe('gap')
     await Promise.all([writer.disconnect(), reader.disconnect()])
+  })
+})
+
+describe('costs', () => {
+  test('a read of 1 kB from L2 takes 5 µs at most, in the median', async () => {
+    const one = await startProcess(COST)
+    expect(await one.ask('readMicros')).toBeLessThanOrEqual(5)
+    await one.end()
+  })
+
+  test('an L1 hit takes 1.2 times as long as without the tier, at most', async () => {
+    const one = await startProcess(COST)
+    expect(await one.ask('hitRatio')).toBeLessThanOrEqual(1.2)
+    await one.end()
   })
 })
 

@@ -18,6 +18,11 @@ export const set = (key, text, ttl) => driver.set(key, text, ttl)
 export const remove = (key) => driver.delete(key)
 export const acquire = (key, o) => lease.acquire(key, { attempt: `${process.pid}:${Math.random()}`, ttlMs: 3_000, seen: '', ...o })
 export const fulfill = (of, text) => lease.fulfill(of, text, { keepMs: null })
+/** No timer fires while it is at it. */
+export function blockAndFulfill(ms, of, text) {
+  for (const end = Date.now() + ms; Date.now() < end; );
+  return lease.fulfill(of, text, { keepMs: null })
+}
 export const logs = () => logged
 export const disconnect = () => driver.disconnect()
 
@@ -35,6 +40,14 @@ export async function wait(key, term, ms = 5_000) {
   watch.close()
   const { user, system } = process.cpuUsage(cpu)
   return { event, at: Date.now(), cpuMs: (user + system) / 1_000 }
+}
+
+/** What a timer of 20 ms alone costs here and now, in ms of CPU. */
+export async function ticks(ms) {
+  const cpu = process.cpuUsage()
+  for (const end = Date.now() + ms; Date.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20))
+  const { user, system } = process.cpuUsage(cpu)
+  return (user + system) / 1_000
 }
 
 /** The worst that can happen to each verb: a rejection. */

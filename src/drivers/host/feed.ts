@@ -6,12 +6,12 @@ import type { Told } from './journal.js'
 import type { HostMap } from './map.js'
 import type { Maps } from './maps.js'
 import type { Names } from './names.js'
-import { isGone, owner } from './owner.js'
+import { isBusy, isGone, owner } from './owner.js'
 
-/** How often whoever waits asks whether the holder still lives; every time costs some 0.2 ms of CPU. */
+/** How often whoever waits asks whether the holder still lives; to wake up costs a process up to 0.5 ms of CPU. */
 const POLL = 40
 /** Each so many times he asks thoroughly, and looks for himself: a ring may have been lost. */
-const THOROUGHLY = 2
+const THOROUGHLY = 4
 /** Where nothing rings, at the slowest. */
 const PACE = 20
 
@@ -216,7 +216,8 @@ interface Holder {
 }
 
 function isOver(holder: Holder | undefined, thoroughly: boolean): boolean {
-  return holder !== undefined && (Date.now() >= holder.heldUntil || isGone(holder.owner, thoroughly))
+  if (holder === undefined) return false
+  return Date.now() < holder.heldUntil ? isGone(holder.owner, thoroughly) : !isBusy(holder.owner)
 }
 
 function isAnother(holder: Holder | undefined): boolean {

@@ -19,7 +19,7 @@ import { lmdb } from './map.js'
 import type { Commit, HostMap } from './map.js'
 import type { Maps } from './maps.js'
 import type { Names } from './names.js'
-import { isGone, owner } from './owner.js'
+import { isBusy, isGone, owner } from './owner.js'
 import type { Slot, Stored } from './records.js'
 import type { Sweeper } from './sweep.js'
 import { HostTrouble } from './trouble.js'
@@ -33,6 +33,8 @@ const TAIL_LENGTH = 60
 const REMEMBER = 2_000
 /** A value that nobody keeps goes through the journal up to this length. */
 const INLINE = 8_192
+/** After so many ms others look again for a holder that is late. */
+const LATE = 100
 /** Keys in one commit: while it is written, other processes wait for their turn. */
 const CHUNK = 500
 
@@ -83,7 +85,7 @@ export class HostLease implements LeaseCapability {
         if (running !== undefined && isHeld(running, now)) {
           const want = { guards: [guards.slot], write: () => map.putSlot(name, { ...running, isWanted: true }) }
           const isTold = running.isWanted || (await this.#commit(map, want))
-          return isTold ? { kind: 'held', term: running.term, leftMs: running.heldUntil - now, at: now } : undefined
+          return isTold ? { kind: 'held', term: running.term, leftMs: leftOf(running, now), at: now } : undefined
         }
         if (slot?.kind === 'ended') {
           if (slot.term === o.heldIn) return { kind: 'ended', ending: slot.ending }
@@ -178,8 +180,8 @@ export class HostLease implements LeaseCapability {
         return this.#maps.step(async (map) => {
           const { now, slot, guards } = look(map, name)
           if (slot?.kind !== 'running' || slot.term !== lease.term) return false
-          const heldUntil = hold && slot.attempt === lease.attempt ? now + ttlMs : slot.heldUntil
-          const renewed: Running = { ...slot, heldUntil, deadAt: Math.max(slot.deadAt, now + 4 * ttlMs) }
+          const held = hold ? { heldUntil: now + ttlMs } : { owner: '' } // nobody waits for it longer than this
+          const renewed: Running = { ...slot, ...(slot.attempt === lease.attempt ? held : {}), deadAt: Math.max(slot.deadAt, now + 4 * ttlMs) }
           const isRenewed = await this.#commit(map, { guards: [guards.slot], write: () => map.putSlot(name, renewed) })
           return isRenewed ? true : undefined
         })
@@ -351,9 +353,17 @@ function isAlive(stored: Stored | undefined, now: number): stored is Stored {
   return stored !== undefined && now < stored.until
 }
 
-/** Stopped is not dead: whoever was stopped holds until his time is over, and is fenced if he comes late. */
+/**
+ * Stopped is not dead: whoever was stopped holds until his time is over, and is fenced if he comes
+ * late. Nor is late: whoever has no time to renew, for what he computes or for what others do, holds
+ * as long as the slot counts.
+ */
 function isHeld(slot: Running, now: number): boolean {
-  return now < slot.heldUntil && !isGone(slot.owner)
+  return now < slot.heldUntil ? !isGone(slot.owner) : isBusy(slot.owner)
+}
+
+function leftOf(slot: Running, now: number): number {
+  return now < slot.heldUntil ? slot.heldUntil - now : LATE
 }
 
 function toldOf(path: string, term: string, ending: Ending): Told {

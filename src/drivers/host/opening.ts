@@ -18,13 +18,14 @@ import { isGone, owner } from './owner.js'
 const NAMES = 2
 /** Opening takes some ms; whoever says longer that he is at it has died or was stopped. In ms. */
 const LONGEST_OPENING = 1_000
-/** Whoever says longer that he writes was stopped, or his event loop is busy and the write long done. In ms. */
+/** Whoever says longer that he writes was stopped, or his event loop is blocked and the write long done. In ms. */
 const LONGEST_WAIT = 250
 
 /** The path is always the map's own name. `wasAlone`: nobody has written while it was opened. */
 export function openBetweenWrites<T>(path: string, open: () => T): { opened: T; wasAlone: boolean } {
   // Once a process has it open, LMDB hands that out to its other threads and drivers, and sets nothing.
-  if (notesOf('busy', path).some((note) => isOfOurProcess(note) && stateOf(note) !== CLOSING)) return { opened: open(), wasAlone: true }
+  const isOurs = notesOf('busy', path).some((note) => isOfOurProcess(note) && stateOf(note) !== CLOSING)
+  if (isOurs) return { opened: open(), wasAlone: true }
   const fd = openSync(path, 'r')
   try {
     for (const end = Date.now() + LONGEST_WAIT; isWrittenTo(path) && Date.now() < end; ) Atomics.wait(SLEEPING, 0, 0, 1)
