@@ -11,6 +11,7 @@ export async function check() {
   if (!(await step('lint', () => node('node_modules/oxlint/bin/oxlint', '--quiet')))) broken.push('lint')
   if (!(await step('floors', () => node('scripts/floors.mjs')))) broken.push('floors')
   if (!(await step('surface', () => node('scripts/surface.mjs')))) broken.push('surface')
+  if (!(await step('table of drivers', () => node('scripts/driver-table.mjs')))) broken.push('table of drivers')
   return { score: await step('unit and behaviour tests', () => vitest('fast')), broken }
 }
 

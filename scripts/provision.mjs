@@ -8,6 +8,7 @@ import { ROOT, giveUp, run, step } from './steps.mjs'
 const SERVERS = [
   { debian: 'redis-server', program: 'redis-server', asked: /support\/redis/, places: [] },
   { debian: 'postgresql', program: 'postgres', asked: /startPostgres/, places: postgresPlaces() },
+  { debian: 'pgbouncer', program: 'pgbouncer', asked: /startPgBouncer/, places: ['/usr/sbin'] },
   { debian: 'mariadb-server', program: 'mariadbd', asked: /startMariaDb/, places: ['/usr/sbin'] },
 ]
 

@@ -35,7 +35,7 @@ interface Process {
   attempt(): string
 }
 
-const TTL = 400
+const TTL = 4_000
 const codec = new Codec()
 let count = 0
 

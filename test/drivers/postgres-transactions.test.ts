@@ -313,6 +313,50 @@ describe('when PostgreSQL is away', () => {
     expect(await a.driver.get('key')).toBe('text')
   }, 30_000)
 
+  const connections: Record<string, () => { connection: any; close?: () => Promise<unknown> }> = {
+    'options of pg': () => ({ connection: options }),
+    'a pool without a listener': () => {
+      const pool = new pg.Pool(options)
+      return { connection: pool, close: () => pool.end() }
+    },
+    'a knex': () => {
+      const db = knex({ client: 'pg', connection: options, log: { warn() {}, error() {} } })
+      return { connection: db, close: () => db.destroy() }
+    },
+  }
+  test.each(Object.entries(connections))('a server that is killed under traffic is no unhandled error: %s', async (_, open) => {
+    const unhandled: unknown[] = []
+    const note = (error: unknown) => void unhandled.push(error)
+    for (const event of ['uncaughtException', 'unhandledRejection']) process.on(event, note)
+    ends.push(() => ['uncaughtException', 'unhandledRejection'].forEach((event) => process.off(event, note)))
+    const { connection, close = async () => {} } = open()
+    ends.push(close)
+    const [a, b] = [await peer({ connection }), await peer({ connection })]
+    const counts = { answered: 0, failed: 0 }
+    let isOver = false
+    const call = (one: Peer, i: number): Promise<unknown> => {
+      if (i % 3 === 0) return one.driver.set(`key-${i}`, 'text', 60_000)
+      return i % 3 === 1 ? one.driver.get(`key-${i}`) : ask(one, `lease-${i}`)
+    }
+    const traffic = Array.from({ length: 20 }, async (_, i) => {
+      while (!isOver) {
+        const isAnswered = await call(i % 2 === 0 ? a : b, i).then(() => true, () => false)
+        counts[isAnswered ? 'answered' : 'failed']++
+        await sleep(2)
+      }
+    })
+    await sleep(200)
+    await server.kill()
+    await sleep(200)
+    await server.restart()
+    counts.answered = 0
+    await until(() => counts.answered > 100)
+    isOver = true
+    await Promise.all(traffic)
+    expect(counts.failed).toBeGreaterThan(0)
+    expect(unhandled).toEqual([])
+  })
+
   test('what is no connection is refused by name', () => {
     for (const connection of [undefined, null, 'postgres://', 42, new Map()]) {
       expect(() => postgresDriver({ connection: connection as any })).toThrow(/connection/)

@@ -27,6 +27,14 @@ afterAll(async () => {
   await server.stop()
 })
 
+/** As programs do: a connection that breaks, at rest or in use, would end the process. */
+function poolOf(options: pg.PoolConfig): pg.Pool {
+  const pool = new pg.Pool(options)
+  pool.on('error', () => {})
+  pool.on('connect', (client) => client.on('error', () => {}))
+  return pool
+}
+
 /** Both kits, on a database of its own; each driver is a process of its own. */
 function conforms(title: string, connect: (options: Options) => PostgresConfig | Promise<PostgresConfig>) {
   describe(title, () => {
@@ -34,7 +42,7 @@ function conforms(title: string, connect: (options: Options) => PostgresConfig |
     let past: pg.Pool
     beforeAll(async () => {
       const options = { host: server.host, port: server.port, user: server.user, database: await server.createDatabase() }
-      past = new pg.Pool({ ...options, max: 1 })
+      past = poolOf({ ...options, max: 1 })
       ends.push(() => past.end())
       config = await connect(options)
     })
@@ -61,7 +69,7 @@ conforms('options of pg', (connection) => ({ connection }))
 
 conforms('a pool of the program, and a default isolation of repeatable read', async (options) => {
   await server.query('postgres', `alter database ${options.database} set default_transaction_isolation = 'repeatable read'`)
-  const pool = new pg.Pool(options)
+  const pool = poolOf(options)
   ends.push(() => pool.end())
   return { connection: pool }
 })
@@ -73,7 +81,7 @@ conforms('through knex', (connection) => {
 })
 
 conforms('through Kysely, in the table that its driver made, whose ends are numbers', async (options) => {
-  const db = new Kysely<any>({ dialect: new PostgresDialect({ pool: new pg.Pool(options) }) })
+  const db = new Kysely<any>({ dialect: new PostgresDialect({ pool: poolOf(options) }) })
   ends.push(() => db.destroy())
   const adapter = new KyselyAdapter({ connection: db })
   adapter.setTableName('bentocache')
@@ -83,7 +91,7 @@ conforms('through Kysely, in the table that its driver made, whose ends are numb
 })
 
 conforms('where nothing is heard: Kysely without a listener', (options) => {
-  const db = new Kysely<any>({ dialect: new PostgresDialect({ pool: new pg.Pool(options) }) })
+  const db = new Kysely<any>({ dialect: new PostgresDialect({ pool: poolOf(options) }) })
   ends.push(() => db.destroy())
   return { connection: db as any }
 })

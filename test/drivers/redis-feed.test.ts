@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis as Redis6 } from 'ioredis-6'
 import { createClient } from 'redis'
+import { createClient as createClient5 } from 'redis-5'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Acquired, FeedEvent, Lease, LeaseCapability, Logger } from '../../src/base/contract.js'
 import { Codec } from '../../src/base/entry.js'
@@ -182,12 +183,12 @@ describe('a gap', () => {
     watch.close()
   })
 
-  test.each(['ioredis 6', 'redis', 'a subscriber of the user’s'])('is told by every kind of client: %s', async (kind) => {
+  test.each(['ioredis 6', 'redis 6', 'redis 5', 'a subscriber of the user’s'])('is told by every kind of client: %s', async (kind) => {
     const url = server.url
     const redis6 = new Redis6(url)
-    const nodeRedis = await createClient({ url }).connect()
+    const nodeRedis = await (kind === 'redis 5' ? (createClient5 as unknown as typeof createClient) : createClient)({ url }).connect()
     const [client, given] = [server.client(), server.client()]
-    const config = kind === 'redis' ? { connection: nodeRedis } : kind === 'ioredis 6' ? { connection: redis6 } : { connection: client, subscriber: given }
+    const config = kind.startsWith('redis') ? { connection: nodeRedis } : kind === 'ioredis 6' ? { connection: redis6 } : { connection: client, subscriber: given }
     const driver = new RedisDriver({ prefix: 'p', ...config })
     const events: string[] = []
     const listener = { onEvent: ({ kind, key }: FeedEvent) => void events.push(kind + key), onVerified: () => void verified++ }

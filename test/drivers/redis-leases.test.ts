@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { Redis } from 'ioredis'
 import { Redis as Redis6 } from 'ioredis-6'
 import { createClient } from 'redis'
+import { createClient as createClient5 } from 'redis-5'
 import { afterAll, beforeAll, describe, test } from 'vitest'
 import type { L2CacheDriver } from '../../src/base/contract.js'
 import { leaseCases } from '../../src/conformance/leases.js'
@@ -72,9 +73,12 @@ describe('one server', () => {
     conforms(() => new RedisDriver({ connection: own(new Redis(server.port, user)), prefix: 'p' }))
   })
 
-  describe('clients of redis (node-redis)', () => {
+  describe.each([
+    ['redis 6', createClient],
+    ['redis 5', createClient5],
+  ])('clients of %s (node-redis)', (_, create) => {
     conforms(async () => {
-      const client = createClient({ url: server.url })
+      const client = (create as typeof createClient)({ url: server.url })
       client.on('error', () => {})
       await client.connect()
       ends.push(() => client.destroy())

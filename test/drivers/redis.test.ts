@@ -8,6 +8,7 @@ import { build } from 'esbuild'
 import { Redis } from 'ioredis'
 import { Redis as Redis6 } from 'ioredis-6'
 import { createClient } from 'redis'
+import { createClient as createClient5 } from 'redis-5'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { Codec } from '../../src/base/entry.js'
 import { storageCases } from '../../src/conformance/storage.js'
@@ -54,6 +55,20 @@ const envelope = (value: unknown, freshUntil = Date.now() + 60_000) => new Codec
 describe('as any storage', () => {
   const createDriver = (options?: { prefix?: string }) => made({ prefix: 'japa', ...options })
   for (const { name, run } of storageCases) test(name, () => run({ createDriver, assert }))
+})
+
+describe.each([
+  ['redis 6', createClient],
+  ['redis 5', createClient5],
+])('as any storage, through clients of %s (node-redis)', (_, create) => {
+  let client: any
+  beforeAll(async () => {
+    client = await (create as typeof createClient)({ url: server.url }).connect()
+  })
+  afterAll(() => client.destroy())
+  for (const { name, run } of storageCases) {
+    test(name, () => run({ createDriver: (options) => made({ connection: client, prefix: 'node-redis', ...options }), assert }))
+  }
 })
 
 describe('keys in Redis', () => {

@@ -17,6 +17,7 @@ const suite = {
   config: () => ({ postgres: { host: server.host, port: server.port, user: server.user, database } }),
   takeOverMs: 3_000,
   leaseMs: 3_000,
+  // Unlike Redis, PostgreSQL answers who committed before it has told who listens: as old as L1's knowledge may be.
 }
 
 sharesEveryOutcome(suite)

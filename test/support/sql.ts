@@ -1,6 +1,6 @@
 import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -78,6 +78,44 @@ export async function startMariaDb(o: { port?: number; args?: string[] } = {}): 
   }
   const launch = () => launched(program('mariadbd'), args, { owner, home }, () => query('', 'select 1'))
   return server({ port, home, user: 'root', scheme: 'mysql', quit: 'SIGTERM', launch, query, root: '' })
+}
+
+export interface Pooler {
+  readonly port: number
+  stop(): Promise<void>
+}
+
+/** A private PgBouncer in front of a PostgreSQL, in transaction mode, with few connections to share. */
+export async function startPgBouncer(behind: SqlServer): Promise<Pooler> {
+  const owner = ownerOf('postgres')
+  const home = temporary('bentocache-pgbouncer-', owner)
+  const port = await freePort()
+  const settings = {
+    listen_addr: HOST,
+    listen_port: port,
+    unix_socket_dir: '',
+    auth_type: 'any',
+    pool_mode: 'transaction',
+    default_pool_size: 5,
+    ignore_startup_parameters: 'extra_float_digits',
+  }
+  const lines = Object.entries(settings).map(([name, value]) => `${name} = ${value}`)
+  const config = join(home, 'pgbouncer.ini')
+  writeFileSync(config, `[databases]\n* = host=${behind.host} port=${behind.port} user=${behind.user}\n[pgbouncer]\n${lines.join('\n')}\n`)
+  const probe = async () => {
+    const client = new pg.Client({ host: HOST, port, user: behind.user, database: 'postgres', connectionTimeoutMillis: 2_000 })
+    client.on('error', () => {})
+    await client.connect()
+    return client.query('select 1').finally(() => client.end())
+  }
+  const child = await launched(program('pgbouncer'), [config], { owner, home }, probe)
+  return {
+    port,
+    async stop() {
+      await end(child, 'SIGINT')
+      rmSync(home, { recursive: true, force: true })
+    },
+  }
 }
 
 interface Identity {
@@ -218,7 +256,7 @@ function program(name: string): string {
   const postgres = existsSync(versions) ? readdirSync(versions).map((version) => join(versions, version, 'bin')) : []
   const places = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', ...postgres]
   const found = places.map((place) => join(place, name)).find((path) => existsSync(path))
-  if (found === undefined) throw new Error(`"${name}" is not installed (Debian: apt-get install postgresql mariadb-server)`)
+  if (found === undefined) throw new Error(`"${name}" is not installed (Debian: apt-get install postgresql mariadb-server pgbouncer)`)
   return found
 }
 

@@ -3,9 +3,9 @@ import { after } from '../../base/clock.js'
 import type { Clock, Feed, FeedEvent, FeedListener, Logger, Watch } from '../../base/contract.js'
 import { ignore, within } from '../../base/promises.js'
 import { head, parseFrame } from '../frames.js'
+import { Watches } from '../watches.js'
 import { destroy } from './connection.js'
 import type { Connection, PgClient } from './connection.js'
-import { Watches } from './watches.js'
 
 /** A listening connection that is silent for so long is made anew. */
 const SILENCE = 5_000
@@ -50,7 +50,7 @@ export class PostgresFeed implements Feed {
     this.#scope = o.scope
     this.#clock = o.clock
     this.#log = o.log
-    this.#watches = new Watches(o.clock, () => this.hears)
+    this.#watches = new Watches({ clock: o.clock, hears: () => this.hears, fastestPoll: 5 })
   }
 
   open(o: { store: string; maxStalenessMs: number; listener: FeedListener }): void {

@@ -3,12 +3,11 @@ import { after } from '../../base/clock.js'
 import type { Clock, Feed, FeedEvent, FeedListener, Logger, Watch } from '../../base/contract.js'
 import { isNoPermission } from './client.js'
 import { head, parseFrame } from '../frames.js'
+import { Watches } from '../watches.js'
 import type { Link } from './link.js'
 
 /** A subscriber connection, or one of ours for commands, that is silent for so long is made anew. */
 const SILENCE = 5_000
-/** Where nothing is heard, whoever waits looks again at this pace at the latest. */
-const SLOWEST_POLL = 250
 
 const GAP: FeedEvent = { kind: 'gap', key: '', term: '', own: false }
 
@@ -23,7 +22,7 @@ export class RedisFeed implements Feed {
   readonly #scope: string
   readonly #clock: Clock
   readonly #log: Logger | undefined
-  readonly #watches = new Map<string, Set<KeyWatch>>()
+  readonly #watches: Watches
   #listener: FeedListener | undefined
   #channel = ''
   #maxStaleness = 0
@@ -44,6 +43,7 @@ export class RedisFeed implements Feed {
     this.#scope = o.scope
     this.#clock = o.clock
     this.#log = o.log
+    this.#watches = new Watches({ clock: o.clock, hears: () => this.hears, fastestPoll: 1 })
   }
 
   open(o: { store: string; maxStalenessMs: number; listener: FeedListener }): void {
@@ -100,18 +100,7 @@ export class RedisFeed implements Feed {
   }
 
   watch(key: string): Watch {
-    const watch = new KeyWatch({
-      clock: this.#clock,
-      hears: () => this.hears,
-      closed: () => {
-        const watches = this.#watches.get(key)
-        if (watches?.delete(watch) && watches.size === 0) this.#watches.delete(key)
-      },
-    })
-    const watches = this.#watches.get(key)
-    if (watches === undefined) this.#watches.set(key, new Set([watch]))
-    else watches.add(watch)
-    return watch
+    return this.#watches.open(key)
   }
 
   /** A reply to PUBLISH. Without the right to tell, the others are assumed not to have it either. */
@@ -123,7 +112,7 @@ export class RedisFeed implements Feed {
     this.#isStanding = false
     this.#epoch++
     for (const stop of this.#stop.splice(0)) stop()
-    for (const watches of this.#watches.values()) for (const watch of watches) watch.close()
+    this.#watches.close()
   }
 
   #stands(): void {
@@ -157,14 +146,7 @@ export class RedisFeed implements Feed {
 
   #tell(event: FeedEvent): void {
     this.#listener?.onEvent(event)
-    if (event.kind !== 'gap' && event.kind !== 'cleared') {
-      for (const watch of this.#watches.get(event.key) ?? []) watch.push(event)
-      return
-    }
-    const scope = event.key === '' ? '' : `${event.key}:`
-    for (const [key, watches] of this.#watches) {
-      if (key.startsWith(scope)) for (const watch of watches) watch.push(event)
-    }
+    this.#watches.tell(event)
   }
 
   #verifyAgain(): void {
@@ -218,45 +200,3 @@ export class RedisFeed implements Feed {
 }
 
 const NO_SAMPLE = { offset: 0, took: Infinity }
-
-class KeyWatch implements Watch {
-  readonly #o: { clock: Clock; hears: () => boolean; closed: () => void }
-  readonly #events: FeedEvent[] = []
-  #resolve: ((event: FeedEvent | 'timeout') => void) | undefined
-  #waitingSince: number | undefined
-
-  constructor(o: { clock: Clock; hears: () => boolean; closed: () => void }) {
-    this.#o = o
-  }
-
-  push(event: FeedEvent): void {
-    if (this.#resolve === undefined) this.#events.push(event)
-    else this.#resolve(event)
-  }
-
-  next(_term: string, timeoutMs: number): Promise<FeedEvent | 'timeout'> {
-    const event = this.#events.shift()
-    if (event !== undefined) return Promise.resolve(event)
-    const ms = this.#o.hears() ? timeoutMs : Math.min(timeoutMs, this.#pace())
-    return new Promise((resolve) => {
-      const stop = after(this.#o.clock, ms, () => this.#resolve?.('timeout'))
-      this.#resolve = (settled) => {
-        this.#resolve = undefined
-        stop()
-        resolve(settled)
-      }
-    })
-  }
-
-  close(): void {
-    this.#o.closed()
-    this.#resolve?.('timeout')
-  }
-
-  /** The longer it took already, the less another moment matters. */
-  #pace(): number {
-    const now = this.#o.clock.now()
-    this.#waitingSince ??= now
-    return Math.min(SLOWEST_POLL, Math.max(1, (now - this.#waitingSince) / 2))
-  }
-}

@@ -1,25 +1,30 @@
-import { after } from '../../base/clock.js'
-import type { Clock, FeedEvent, Watch } from '../../base/contract.js'
+import { after } from '../base/clock.js'
+import type { Clock, FeedEvent, Watch } from '../base/contract.js'
 
 /** Where nothing is heard, whoever waits looks again at this pace at the latest. */
 const SLOWEST_POLL = 250
-const FASTEST_POLL = 5
 
-/** Who waits for news of which key. */
+interface Hearing {
+  clock: Clock
+  /** Whether events arrive by themselves. */
+  hears: () => boolean
+  /** And if not, how soon to look again at first, in ms. */
+  fastestPoll: number
+}
+
+/** Who waits for news of which key. Buffers from the moment a watch is opened. */
 export class Watches {
-  readonly #clock: Clock
-  readonly #hears: () => boolean
+  readonly #hearing: Hearing
   readonly #byKey = new Map<string, Set<KeyWatch>>()
 
-  constructor(clock: Clock, hears: () => boolean) {
-    this.#clock = clock
-    this.#hears = hears
+  constructor(hearing: Hearing) {
+    this.#hearing = hearing
   }
 
   open(key: string): Watch {
     const watches = this.#byKey.get(key) ?? new Set()
     this.#byKey.set(key, watches)
-    const watch = new KeyWatch(this.#clock, this.#hears, () => {
+    const watch = new KeyWatch(this.#hearing, () => {
       if (watches.delete(watch) && watches.size === 0 && this.#byKey.get(key) === watches) this.#byKey.delete(key)
     })
     watches.add(watch)
@@ -43,16 +48,14 @@ export class Watches {
 }
 
 class KeyWatch implements Watch {
-  readonly #clock: Clock
-  readonly #hears: () => boolean
+  readonly #hearing: Hearing
   readonly #closed: () => void
   readonly #events: FeedEvent[] = []
   #resolve: ((event: FeedEvent | 'timeout') => void) | undefined
   #waitingSince: number | undefined
 
-  constructor(clock: Clock, hears: () => boolean, closed: () => void) {
-    this.#clock = clock
-    this.#hears = hears
+  constructor(hearing: Hearing, closed: () => void) {
+    this.#hearing = hearing
     this.#closed = closed
   }
 
@@ -64,9 +67,9 @@ class KeyWatch implements Watch {
   next(_term: string, timeoutMs: number): Promise<FeedEvent | 'timeout'> {
     const event = this.#events.shift()
     if (event !== undefined) return Promise.resolve(event)
-    const ms = this.#hears() ? timeoutMs : Math.min(timeoutMs, this.#pace())
+    const ms = this.#hearing.hears() ? timeoutMs : Math.min(timeoutMs, this.#pace())
     return new Promise((resolve) => {
-      const stop = after(this.#clock, ms, () => this.#resolve?.('timeout'))
+      const stop = after(this.#hearing.clock, ms, () => this.#resolve?.('timeout'))
       this.#resolve = (settled) => {
         this.#resolve = undefined
         stop()
@@ -82,8 +85,8 @@ class KeyWatch implements Watch {
 
   /** The longer it took already, the less another moment matters. */
   #pace(): number {
-    const now = this.#clock.now()
+    const now = this.#hearing.clock.now()
     this.#waitingSince ??= now
-    return Math.min(SLOWEST_POLL, Math.max(FASTEST_POLL, (now - this.#waitingSince) / 2))
+    return Math.min(SLOWEST_POLL, Math.max(this.#hearing.fastestPoll, (now - this.#waitingSince) / 2))
   }
 }
