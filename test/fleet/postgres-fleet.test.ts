@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { endFleet, herd, startFleet } from '../support/fleet.js'
+import { endFleet, herd, median, startFleet } from '../support/fleet.js'
 import { sharesEveryOutcome, storesNothingOld, survivesItsLeaders } from '../support/fleet-suite.js'
 import { startPostgres } from '../support/sql.js'
 import type { SqlServer } from '../support/sql.js'
@@ -24,15 +24,13 @@ sharesEveryOutcome(suite)
 survivesItsLeaders(suite)
 storesNothingOld(suite, 100)
 
-test('10 processes × 100 callers: 1 run each of 5 times', async () => {
+test('10 processes × 100 callers: 1 run each of 5 times, the slowest caller 60 ms behind at most (median)', async () => {
   const fleet = await startFleet(10, suite.config())
   try {
     const herds = []
     for (let round = 0; round < 5; round++) herds.push(await herd(fleet, `measured-${round}`, 100))
     expect(herds.map(({ runs }) => runs)).toEqual([1, 1, 1, 1, 1])
-    const behind = herds.map(({ behindMs }) => behindMs).sort((a, b) => a - b)
-    // The bar is 60 ms on an idle machine; the suites beside this one are not to break it.
-    expect(behind[2]).toBeLessThan(600)
+    expect(median(herds.map(({ behindMs }) => behindMs))).toBeLessThanOrEqual(60)
   } finally {
     await endFleet(fleet)
   }

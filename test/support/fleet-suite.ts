@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { endFleet, herd, runsOf, startFleet } from './fleet.js'
+import { endFleet, herd, median, runsOf, startFleet } from './fleet.js'
 import type { Process } from './process.js'
 
 export interface FleetSuite {
@@ -32,18 +32,22 @@ export function sharesEveryOutcome(suite: FleetSuite): void {
     })
 
     test('[row 2] a failing factory: at most 2 runs, everybody is rejected, shared errors say so; the next call tries again', async () => {
-      const { runs, outcomes, tookMs } = await herd(fleet, 'failing', 100, 'failure')
-      const own = outcomes['E_FACTORY_ERROR own TypeError EDOWN'] ?? 0
-      const shared = outcomes['E_FACTORY_ERROR shared TypeError EDOWN'] ?? 0
-      expect(own + shared).toBe(1_000)
-      expect(shared).toBeGreaterThanOrEqual(800) // the processes in which it did not run
-      expect(runs).toBeLessThanOrEqual(2)
-      expect(tookMs).toBeLessThan(2 * 50 + 2_000) // the bench holds it to 200 ms on an idle machine
+      const took: number[] = []
+      for (const key of ['failing-1', 'failing-2', 'failing-3']) {
+        const { runs, outcomes, tookMs } = await herd(fleet, key, 100, 'failure')
+        const own = outcomes['E_FACTORY_ERROR own TypeError EDOWN'] ?? 0
+        const shared = outcomes['E_FACTORY_ERROR shared TypeError EDOWN'] ?? 0
+        expect(own + shared).toBe(1_000)
+        expect(shared).toBeGreaterThanOrEqual(800) // the processes in which it did not run
+        expect(runs).toBeLessThanOrEqual(2)
+        took.push(tookMs)
+      }
+      expect(median(took)).toBeLessThan(2 * 50 + 200)
 
       await sleep(2_100) // what was remembered for late comers of that herd is forgotten
       for (const one of fleet) {
-        const again = await one.ask('herd', 'failing', 1)
-        expect(again.outcomes).toEqual({ failing: 1 })
+        const again = await one.ask('herd', 'failing-1', 1)
+        expect(again.outcomes).toEqual({ 'failing-1': 1 })
       }
     })
 
@@ -86,7 +90,7 @@ export function survivesItsLeaders(suite: FleetSuite): void {
       const tookMs = Date.now() - killedAt
       expect(landings).toEqual(['by an heir', 'by an heir', 'by an heir'])
       expect(await runsOf(others)).toBe(1)
-      expect(tookMs).toBeLessThan(suite.takeOverMs + 50 + 1_000)
+      expect(tookMs).toBeLessThan(suite.takeOverMs + 50 + 500)
     })
 
     test('[row 5] the leader is SIGSTOPped past its lease, another stores, the leader wakes up: its late result is in no tier', async () => {

@@ -47,6 +47,10 @@ export async function herd(fleet: readonly Process[], key: string, callers: numb
   }
 }
 
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
+}
+
 export async function runsOf(fleet: readonly Process[]): Promise<number> {
   const runs = await Promise.all(fleet.map((one) => one.ask<number>('runsSoFar')))
   return runs.reduce((sum, each) => sum + each, 0)
