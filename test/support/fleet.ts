@@ -95,8 +95,8 @@ export class History {
   }
 
   judge(): Staleness {
-    const records: (Read | Ack | { kind: 'error' })[] = []
-    for (let i = 0; i < this.#files; i++) records.push(...readRecords(join(this.#directory, `${i}.jsonl`)))
+    const files = Array.from({ length: this.#files }, (_, i) => join(this.#directory, `${i}.jsonl`))
+    const records: (Read | Ack | { kind: 'error' })[] = files.flatMap(readRecords)
     const acks = new Map<string, Ack[]>()
     for (const record of records) {
       if (record.kind === 'ack') acks.set(record.key, [...(acks.get(record.key) ?? []), record])

@@ -51,6 +51,7 @@ export class Writes {
   readonly #fd: number
   #count = 0
   #saidAt = 0
+  #turn = Promise.resolve()
   #isClosing = false
 
   constructor(path: string, name: string) {
@@ -60,14 +61,14 @@ export class Writes {
     this.#say(IDLE)
   }
 
-  /** Says so first and looks afterwards, as those who open do: one of two sees the other. */
-  async begin(): Promise<void> {
-    this.#add(1)
-    while (isOpened(this.#path)) {
-      this.#add(-1)
-      await untilOpened(this.#path)
-      this.#add(1)
-    }
+  /**
+   * Says so first and looks afterwards, as those who open do: one of two sees the other. In the
+   * order of the calls. Schedule: a set waits for somebody who opens, the next set comes when he
+   * has just finished; it must not be overwritten by the older one.
+   */
+  begin(): Promise<void> {
+    this.#turn = this.#turn.then(() => this.#pass())
+    return this.#turn
   }
 
   end(): void {
@@ -85,6 +86,13 @@ export class Writes {
     } finally {
       closeSync(this.#fd)
       rmSync(this.#note, { force: true })
+    }
+  }
+
+  async #pass(): Promise<void> {
+    for (this.#add(1); isOpened(this.#path); this.#add(1)) {
+      this.#add(-1)
+      await untilOpened(this.#path)
     }
   }
 
