@@ -158,6 +158,9 @@ const starting = (at) => new Promise((resolve) => {
   const spin = () => { while (Date.now() < at); resolve() }
   setTimeout(spin, Math.max(0, at - Date.now() - 3))
 })
+// A runner that is killed kills nobody any more.
+const parent = process.ppid
+process.on('disconnect', () => setTimeout(() => process.ppid !== parent && process.kill(process.pid, 'SIGKILL'), 100).unref())
 process.on('message', async ({ id, at, verb, args }) => {
   try {
     const module = await script
