@@ -67,7 +67,8 @@ export class Writes {
    * has just finished; it must not be overwritten by the older one.
    */
   begin(): Promise<void> {
-    this.#turn = this.#turn.then(() => this.#pass())
+    const pass = () => this.#pass()
+    this.#turn = this.#turn.then(pass, pass)
     return this.#turn
   }
 
