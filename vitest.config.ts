@@ -1,5 +1,7 @@
 import { defineConfig } from 'vitest/config'
 
+const SCHEDULES = 'test/behaviour/schedules.test.ts'
+
 export default defineConfig({
   test: {
     allowOnly: false,
@@ -11,10 +13,16 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['test/{unit,behaviour,types}/**/*.test.ts'],
+          exclude: [SCHEDULES],
           // Half the time; they share no state but what they import, which a test may not change.
           isolate: false,
           testTimeout: 30_000,
         },
+      },
+      {
+        // A process of its own: a factory that another test has left hanging makes every promise dearer.
+        extends: true,
+        test: { name: 'fast, alone', include: [SCHEDULES] },
       },
       {
         // Real servers and processes: one file at a time, or they would measure each other.
