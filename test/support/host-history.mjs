@@ -58,7 +58,20 @@ async function read(key) {
   write({ kind: 'read', pid: process.pid, key: `key-${key}`, start, version })
 }
 
+const updating = new Set()
+
 async function update(number) {
+  // One after the other: of two writes at the same time either may be the last.
+  if (updating.has(number)) return
+  updating.add(number)
+  try {
+    await change(number)
+  } finally {
+    updating.delete(number)
+  }
+}
+
+async function change(number) {
   const version = versionOf(number) + 1
   writeSync(db, String(version).padStart(12), number * 12, 'latin1')
   const key = `key-${number}`
