@@ -1,6 +1,6 @@
 import { scopeOf } from '../base/keys.js'
 
-/** A read or write of one key under way. */
+/** A read or a computation of one key under way. */
 export interface Pending {
   readonly key: string
   /** The key was invalidated meanwhile: the result may be served, but not kept. */
@@ -15,13 +15,31 @@ export interface Pending {
  */
 export class PendingKeys {
   readonly #open = new Map<string, Set<Pending>>()
+  /** How many own writes of a key are under way. */
+  readonly #writes = new Map<string, number>()
 
   begin(key: string): Pending {
-    const pending: Pending = { key, isMarked: false, term: undefined }
+    const pending: Pending = { key, isMarked: this.#writes.has(key), term: undefined }
     const others = this.#open.get(key)
     if (others === undefined) this.#open.set(key, new Set([pending]))
     else others.add(pending)
     return pending
+  }
+
+  /**
+   * An explicit write, until it is acknowledged. Schedule: L1 has what is written; news of another
+   * process makes it stale; a read finds in L2 what the write has yet to replace. It would enter L1
+   * and stay: nobody tells a process of its own write.
+   */
+  async write<T>(key: string, write: () => Promise<T>): Promise<T> {
+    this.#writes.set(key, (this.#writes.get(key) ?? 0) + 1)
+    try {
+      return await write()
+    } finally {
+      const left = this.#writes.get(key)! - 1
+      if (left === 0) this.#writes.delete(key)
+      else this.#writes.set(key, left)
+    }
   }
 
   end(pending: Pending): void {

@@ -37,26 +37,21 @@ export async function set(store: Store, writing: Writing): Promise<boolean> {
   const entry = store.codec.entryOf(value, text, createdAt, freshUntil, tags)
 
   heard(store, { kind: 'write', key })
-  const pending = store.pending.begin(key)
   const isKeptByL1 = store.local?.keep(key, entry, text, until, offsetOf(store)) ?? false
-  try {
-    const isInL2 = await writeToL2(store, writing, text, until - now)
-    entry.isLocalOnly = isInL2 !== true
-    // Acknowledged: what began meanwhile may have read what this write replaced.
-    heard(store, { kind: 'write', key })
-    if (isInL2 instanceof E_L2_CACHE_ERROR) {
-      if (isStrict(store, settings)) {
-        if (store.local?.read(key) === entry) store.local.delete(key)
-        throw isInL2
-      }
-    } else if (!writing.skipBusNotify && (isInL2 || store.remote === undefined)) {
-      await publish(store, view, until > now ? CacheBusMessageType.Set : CacheBusMessageType.Delete, [writing.name])
+  const isInL2 = await store.pending.write(key, () => writeToL2(store, writing, text, until - now))
+  entry.isLocalOnly = isInL2 !== true
+  // Acknowledged: what began meanwhile may have read what this write replaced.
+  heard(store, { kind: 'write', key })
+  if (isInL2 instanceof E_L2_CACHE_ERROR) {
+    if (isStrict(store, settings)) {
+      if (store.local?.read(key) === entry) store.local.delete(key)
+      throw isInL2
     }
-    store.observer.written(writing.name, value)
-    return isKeptByL1 || isInL2 === true || until <= now
-  } finally {
-    store.pending.end(pending)
+  } else if (!writing.skipBusNotify && (isInL2 || store.remote === undefined)) {
+    await publish(store, view, until > now ? CacheBusMessageType.Set : CacheBusMessageType.Delete, [writing.name])
   }
+  store.observer.written(writing.name, value)
+  return isKeptByL1 || isInL2 === true || until <= now
 }
 
 /** Tells the other processes of a value that a flight has stored. */

@@ -28,6 +28,8 @@ export type Delay = (what: string) => number
 
 export interface ConnectionOptions {
   delay?: Delay
+  /** Reads do not wait for requests before them. */
+  readsOvertake?: boolean
   /** Told of each step that the server takes, in order. */
   trace?: (step: string) => void
 }
@@ -108,6 +110,7 @@ export class Connection implements L2CacheDriver, LeaseCapability, Feed {
   readonly leaseInfo = { scope: 'fleet', wakeup: 'push', clock: 'server', feed: true } as const
   readonly #server: Coordinator
   readonly #delay: Delay
+  readonly #readsOvertake: boolean
   readonly #trace: (step: string) => void
   readonly #close: () => void
   readonly #watches = new Map<string, Set<KeyWatch>>()
@@ -119,6 +122,7 @@ export class Connection implements L2CacheDriver, LeaseCapability, Feed {
   constructor(server: Coordinator, o: ConnectionOptions, close: () => void) {
     this.#server = server
     this.#delay = o.delay ?? (() => 0)
+    this.#readsOvertake = o.readsOvertake ?? false
     this.#trace = o.trace ?? (() => {})
     this.#close = close
   }
@@ -411,8 +415,10 @@ export class Connection implements L2CacheDriver, LeaseCapability, Feed {
   #arrive(direction: 'request' | 'reply' | 'frame' | 'ping', what: string, arrived: () => void): void {
     const { clock } = this.#server
     const now = clock.now()
-    const at = Math.max(this.#last[direction], now + this.#delay(`${direction} ${what}`))
-    this.#last[direction] = at
+    const soonest = now + this.#delay(`${direction} ${what}`)
+    const isFree = this.#readsOvertake && what.startsWith('get ')
+    const at = isFree ? soonest : Math.max(this.#last[direction], soonest)
+    if (!isFree) this.#last[direction] = at
     clock.setTimeout(() => {
       const isLost = direction === 'frame' && what !== 'gap' && now <= this.#lostAt && this.#lostAt <= at
       if (!isLost) arrived()

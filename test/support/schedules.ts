@@ -66,7 +66,7 @@ export function plans(o: { writes: Step['what'][]; fails?: boolean }): fc.Arbitr
 }
 
 /** Plays the plan to its end. What it found wrong, with the schedule; `''` = nothing. */
-async function play({ delays, steps, isCold }: Plan, twin: Twin): Promise<{ wrong: string[]; trace: string[]; runs: number[] }> {
+async function play({ delays, steps, isCold }: Plan, twin: Twin, readsOvertake: boolean): Promise<{ wrong: string[]; trace: string[]; runs: number[] }> {
   const clock = new VirtualClock()
   const startedAt = clock.now()
   const coordinator = new Coordinator(clock, twin.coordinator)
@@ -76,7 +76,7 @@ async function play({ delays, steps, isCold }: Plan, twin: Twin): Promise<{ wron
 
   let drawn = 0
   const connect = (name: string) => {
-    const connection = coordinator.connect({ delay: () => delays[drawn++ % delays.length]!, trace: (step) => log(`${name}: ${step}`) })
+    const connection = coordinator.connect({ readsOvertake, delay: () => delays[drawn++ % delays.length]!, trace: (step) => log(`${name}: ${step}`) })
     const store = bentostore({ leases: twin.leases ?? true, maxL1Staleness: STALENESS })
     store.useL1Layer(memoryDriver()).useL2Layer({ options: {}, factory: () => connection })
     const bento = new BentoCache({ clock, ttl: '1h', default: 'main', stores: { main: store } })
@@ -162,8 +162,8 @@ async function play({ delays, steps, isCold }: Plan, twin: Twin): Promise<{ wron
   return { wrong, trace, runs }
 }
 
-export async function holds(plan: Plan, o: { isOnce?: boolean; without?: Twin } = {}): Promise<void> {
-  const { wrong, trace, runs } = await play(plan, o.without ?? {})
+export async function holds(plan: Plan, o: { isOnce?: boolean; readsOvertake?: boolean; without?: Twin } = {}): Promise<void> {
+  const { wrong, trace, runs } = await play(plan, o.without ?? {}, o.readsOvertake ?? false)
   if (o.isOnce) {
     for (const [key, times] of runs.entries()) {
       const invalidations = plan.steps.filter((step) => step.what === 'deleteByTag' || step.what === 'clear' || (isWrite(step) && step.key === key)).length
