@@ -160,22 +160,17 @@ async function answered<T>(clock: Clock, answer: Promise<T>, bound: number): Pro
   return lateBy > BLOCKED ? within(clock, answer, Math.min(lateBy, bound)) : LATE
 }
 
-const CODES = new Set([
-  ...['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'ENOTFOUND', 'EHOSTUNREACH', 'EAI_AGAIN', 'ENETUNREACH'],
-  // PostgreSQL is told to stop, has crashed, is starting.
-  ...['57P01', '57P02', '57P03'],
-  // MySQL and MariaDB, as mysql2 has them.
-  ...['PROTOCOL_CONNECTION_LOST', 'ER_SERVER_SHUTDOWN'],
-])
+/** Of the system; of PostgreSQL that is told to stop, has crashed or is starting; of MySQL and MariaDB by mysql2. */
+const CODES =
+  /^(ECONNREFUSED|ECONNRESET|ETIMEDOUT|EPIPE|ENOTFOUND|EHOSTUNREACH|EAI_AGAIN|ENETUNREACH|57P0[123]|PROTOCOL_CONNECTION_LOST|ER_SERVER_SHUTDOWN)$/
 /** Of ioredis; of knex, whose pool got no connection in time. */
-const NAMES = new Set(['MaxRetriesPerRequestError', 'KnexTimeoutError'])
-const MESSAGES = [
-  /^(Connection is closed|Stream isn't writeable|The client is closed|LOADING|CLUSTERDOWN|MASTERDOWN|READONLY)/,
-  /^(Connection terminated|timeout expired|timeout exceeded when trying to connect)/, // pg and its pool
-]
+const NAMES = /^(MaxRetriesPerRequest|KnexTimeout)Error$/
+/** Of Redis and its clients; of pg and its pool. */
+const MESSAGES =
+  /^(Connection (is closed|terminated)|Stream isn't writeable|The client is closed|LOADING|CLUSTERDOWN|MASTERDOWN|READONLY|timeout e(xpired|xceeded when trying to connect))/
 
 /** For engines that do not say it themselves. */
 export function looksLikeOutage(error: unknown): boolean {
   const { code = '', name = '', message = '' } = (error ?? {}) as { code?: string; name?: string; message?: string }
-  return CODES.has(code) || NAMES.has(name) || MESSAGES.some((pattern) => pattern.test(message))
+  return CODES.test(code) || NAMES.test(name) || MESSAGES.test(message)
 }
