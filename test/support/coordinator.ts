@@ -16,6 +16,7 @@ import type {
   Watch,
 } from '../../src/base/contract.js'
 import { staleEnvelope } from '../../src/base/entry.js'
+import { Watches } from '../../src/drivers/watches.js'
 
 type Slot =
   | { kind: 'running'; term: string; attempt: string; heldUntil: number; fails: 0 | 1; isWanted: boolean; goneAt: number }
@@ -113,7 +114,7 @@ export class Connection implements L2CacheDriver, LeaseCapability, Feed {
   readonly #readsOvertake: boolean
   readonly #trace: (step: string) => void
   readonly #close: () => void
-  readonly #watches = new Map<string, Set<KeyWatch>>()
+  readonly #watches: Watches
   #listener: FeedListener | undefined
   #stopVerifying: (() => void) | undefined
   /** When the last piece of each direction arrives: nothing overtakes. */
@@ -125,6 +126,7 @@ export class Connection implements L2CacheDriver, LeaseCapability, Feed {
     this.#readsOvertake = o.readsOvertake ?? false
     this.#trace = o.trace ?? (() => {})
     this.#close = close
+    this.#watches = new Watches({ clock: server.clock, hears: () => true, fastestPoll: 1 })
   }
 
   /* ------------------------------------------------------------- storage */
@@ -168,7 +170,7 @@ export class Connection implements L2CacheDriver, LeaseCapability, Feed {
   async disconnect(): Promise<void> {
     this.#stopVerifying?.()
     this.#listener = undefined
-    for (const watches of this.#watches.values()) for (const watch of watches) watch.close()
+    this.#watches.close()
     this.#close()
   }
 
@@ -355,10 +357,7 @@ export class Connection implements L2CacheDriver, LeaseCapability, Feed {
     if (!this.#isStanding) return
     const event: FeedEvent = { ...frame, own: from === this }
     this.#arrive('frame', `frame ${event.kind} ${event.key}`, () => {
-      this.#listener?.onEvent(event)
-      if (event.kind !== 'cleared') return this.#watches.get(event.key)?.forEach((watch) => watch.push(event))
-      const scope = event.key === '' ? '' : `${event.key}:`
-      for (const [key, watches] of this.#watches) if (key.startsWith(scope)) watches.forEach((watch) => watch.push(event))
+      this.#tell(event)
     })
   }
 
@@ -369,17 +368,16 @@ export class Connection implements L2CacheDriver, LeaseCapability, Feed {
   }
 
   watch(key: string): Watch {
-    const watch = new KeyWatch(this.#server.clock, () => this.#watches.get(key)?.delete(watch))
-    const watches = this.#watches.get(key)
-    if (watches === undefined) this.#watches.set(key, new Set([watch]))
-    else watches.add(watch)
-    return watch
+    return this.#watches.open(key)
   }
 
   #tellGap(): void {
-    const gap: FeedEvent = { kind: 'gap', key: '', term: '', own: false }
-    this.#listener?.onEvent(gap)
-    for (const watches of this.#watches.values()) watches.forEach((watch) => watch.push(gap))
+    this.#tell({ kind: 'gap', key: '', term: '', own: false })
+  }
+
+  #tell(event: FeedEvent): void {
+    this.#listener?.onEvent(event)
+    this.#watches.tell(event)
   }
 
   /* ------------------------------------------------------------- network */
@@ -431,41 +429,6 @@ export class Connection implements L2CacheDriver, LeaseCapability, Feed {
 
   #keep(key: string, text: string, keepMs: number | null): void {
     this.#server.values.set(key, { text, deadAt: keepMs === null ? Infinity : this.#server.now() + keepMs })
-  }
-}
-
-class KeyWatch implements Watch {
-  readonly #clock: Clock
-  readonly #closed: () => void
-  readonly #events: FeedEvent[] = []
-  #resolve: ((event: FeedEvent | 'timeout') => void) | undefined
-
-  constructor(clock: Clock, closed: () => void) {
-    this.#clock = clock
-    this.#closed = closed
-  }
-
-  push(event: FeedEvent): void {
-    if (this.#resolve === undefined) this.#events.push(event)
-    else this.#resolve(event)
-  }
-
-  next(_term: string, timeoutMs: number): Promise<FeedEvent | 'timeout'> {
-    const event = this.#events.shift()
-    if (event !== undefined) return Promise.resolve(event)
-    return new Promise((resolve) => {
-      const stop = after(this.#clock, timeoutMs, () => this.#resolve?.('timeout'))
-      this.#resolve = (settled) => {
-        this.#resolve = undefined
-        stop()
-        resolve(settled)
-      }
-    })
-  }
-
-  close(): void {
-    this.#closed()
-    this.#resolve?.('timeout')
   }
 }
 
