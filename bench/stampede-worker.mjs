@@ -34,7 +34,7 @@ const orders = {
     runs = []
     await until(at)
     const used = process.cpuUsage()
-    const answered = await all(callers, () => asks[name](key))
+    const answered = await all(callers, asks[name], key)
     await sleep(100) // what follows the answers is part of the price
     const { user, system } = process.cpuUsage(used)
     return { answered, runs, cpuMs: (user + system) / 1000 }
@@ -62,14 +62,14 @@ async function compute() {
 }
 
 /** Resolves when the last of so many callers was answered. */
-function all(callers, ask) {
+function all(callers, ask, key) {
   return new Promise((resolve, reject) => {
     let left = callers
     const answered = (value) => {
       if (value?.body !== POST.body) reject(new Error('a wrong answer'))
       else if (--left === 0) resolve(now())
     }
-    for (let i = 0; i < callers; i++) ask().then(answered, reject)
+    for (let i = 0; i < callers; i++) ask(key).then(answered, reject)
   })
 }
 

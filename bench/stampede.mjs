@@ -140,6 +140,7 @@ async function openCrew(size) {
     close: () =>
       Promise.all(
         members.map((member) => {
+          if (member.exitCode !== null || member.signalCode !== null) return
           const gone = new Promise((resolve) => member.once('exit', resolve))
           if (member.connected) member.disconnect()
           else member.kill()

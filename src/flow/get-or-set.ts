@@ -1,4 +1,4 @@
-import type { Entry } from '../base/entry.js'
+import { Entry } from '../base/entry.js'
 import { E_FACTORY_HARD_TIMEOUT, E_LOCK_TIMEOUT, E_RECURSIVE_CALL } from '../base/errors.js'
 import { LATE, within } from '../base/promises.js'
 import type { Settings } from '../base/settings.js'
@@ -64,19 +64,31 @@ export class Line {
   readonly #store: Store
   readonly #flight: Flight
   readonly #call: Call
+  readonly #settings: Settings
+  readonly #path: string
+  readonly #tagPosition: number
+  /** Itself, once the flight has landed: what its followers do then need not be made anew for each flight. */
+  readonly #landed: Promise<Line>
+  #landing!: Landing
   #joined = 0
-  #shared: Promise<unknown> | undefined
+  #shared: Promise<unknown> | undefined = undefined
 
   constructor(store: Store, flight: Flight, call: Call) {
     this.#store = store
     this.#flight = flight
     this.#call = call
+    this.#settings = call.settings
+    this.#path = call.view.path
+    this.#tagPosition = call.tagPosition
+    this.#landed = flight.done.then((landing) => {
+      this.#landing = landing
+      return this
+    })
   }
 
   /** May a call with these join, or does it have to begin a line of its own? */
   takes(view: View, settings: Settings): boolean {
-    const { view: ours, settings: agreed, tagPosition } = this.#call
-    return settings === agreed && tagPosition === this.#store.tagMarks.position && view.path === ours.path
+    return settings === this.#settings && this.#tagPosition === this.#store.tagMarks.position && view.path === this.#path
   }
 
   join(): Promise<unknown> {
@@ -85,21 +97,22 @@ export class Line {
     this.#flight.followers++
     this.#flight.waiting++
     this.#joined++
-    if (!codec.byReference) return this.#flight.done.then(this.#landOne)
-    return (this.#shared ??= this.#flight.done.then(this.#landAll))
+    if (!codec.byReference) return this.#landed.then(Line.#serveOne)
+    return (this.#shared ??= this.#landed.then(Line.#serveAll))
   }
 
-  readonly #landOne = (landing: Landing): unknown => {
-    this.#flight.waiting--
-    return this.#serve(landing)
+  static readonly #serveOne = (line: Line): unknown => {
+    line.#flight.waiting--
+    return line.#serve()
   }
 
-  readonly #landAll = async (landing: Landing): Promise<unknown> => {
-    const { stats } = this.#store.observer
-    const others = this.#joined - 1
-    this.#flight.waiting -= this.#joined
+  static readonly #serveAll = async (line: Line): Promise<unknown> => {
+    const { stats } = line.#store.observer
+    const landing = line.#landing
+    const others = line.#joined - 1
+    line.#flight.waiting -= line.#joined
     try {
-      const value = await this.#serve(landing)
+      const value = await line.#serve()
       stats[landing.kind === 'nothing' ? 'misses' : landing.kind === 'entry' && landing.from !== 'factory' ? 'hits' : 'coalesced'] += others
       return value
     } catch (error) {
@@ -108,14 +121,30 @@ export class Line {
     }
   }
 
-  #serve(landing: Landing): unknown {
+  #serve(): unknown {
     const store = this.#store
+    const landing = this.#landing
     if (landing.kind === 'entry' && landing.from === 'factory' && landing.trouble === undefined && landing.entry.tags.length === 0) {
       store.observer.stats.coalesced++
       return store.codec.open(landing.entry)
     }
     const asking = doubts(store, this.#call, landing)
     return asking === undefined ? follow(store, this.#call, landing) : asking.then(() => follow(store, this.#call, landing))
+  }
+
+  /**
+   * One of each object that waiting touches, for ever. With the last object of a shape V8 discards,
+   * at a full collection, the code that was compiled for it: the stampede after a quiet hour would
+   * begin with compiling everything anew (bench/findings.md).
+   */
+  static readonly shapes: unknown = Line.#shapes()
+
+  static #shapes(): Flight {
+    const flight = new Flight('', 0, false, 0)
+    const call = { settings: undefined, view: { path: '' }, tagPosition: 0 } as unknown as Call
+    flight.line = new Line(undefined as unknown as Store, flight, call)
+    flight.land({ kind: 'entry', entry: new Entry(0, undefined, 0, 0, []), from: 'factory' })
+    return flight
   }
 }
 
