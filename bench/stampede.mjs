@@ -10,14 +10,16 @@ import { commandsOf, startRedis } from './redis-server.mjs'
 import { bar, fixed, heading, isMain, load, spread, table } from './report.mjs'
 
 const WORKER = fileURLToPath(new URL('./stampede-worker.mjs', import.meta.url))
-const OURS = ['ours, leases', 'ours, leases, by reference', 'ours, leases: false', 'ours, host', 'ours, host, by reference']
+/** The variants that share processes; the one whose CPU is compared has its own, as its rival has. */
+const OURS = ['ours, leases, by reference', 'ours, leases: false', 'ours, host', 'ours, host, by reference']
 const SHAPES = [
-  { processes: 10, callers: 1000, rivals: ['layered-loader', '1.6.1'] },
-  { processes: 30, callers: 100, rivals: [] }, // ninety idle processes would be measured, too
+  { processes: 10, callers: 1000, warmups: 5, rivals: ['layered-loader', '1.6.1'] },
+  // Ninety idle processes would be measured, too. The compiler sees a tenth of the calls in each round.
+  { processes: 30, callers: 100, warmups: 20, rivals: [] },
 ]
 
 /** @returns per variant: rounds of { runs, behind, answeredMs, cpuMs }; of copies: ms; commands of one round */
-export async function stampede({ processes, callers, rivals, rounds = 9, warmups = 3 }) {
+export async function stampede({ processes, callers, rivals, warmups, rounds = 9 }) {
   const redis = await startRedis()
   const directory = mkdtempSync(join(tmpdir(), 'bentocache-bench-')) // for the host tier
   const crews = []
@@ -29,9 +31,9 @@ export async function stampede({ processes, callers, rivals, rounds = 9, warmups
     return crew
   }
   try {
+    for (const name of ['ours, leases', ...rivals]) crewOf[name] = { crew: await enlist(processes, [name]), callers }
     const own = await enlist(processes, OURS)
     for (const name of OURS) crewOf[name] = { crew: own, callers }
-    for (const name of rivals) crewOf[name] = { crew: await enlist(processes, [name]), callers }
     const alone = await enlist(1, ['ours, leases'])
     crewOf['ours, one process'] = { crew: alone, callers: callers * processes, as: 'ours, leases' }
 
