@@ -1,4 +1,5 @@
-import { Codec, Entry } from '../base/entry.js'
+import { Codec } from '../base/entry.js'
+import type { Entry } from '../base/entry.js'
 import { E_FACTORY_HARD_TIMEOUT, E_LOCK_TIMEOUT, E_RECURSIVE_CALL } from '../base/errors.js'
 import { LATE, within } from '../base/promises.js'
 import type { Settings } from '../base/settings.js'
@@ -141,11 +142,10 @@ export class Line {
 
   static #shapes(): unknown[] {
     const flight = new Flight('', 0, false, 0)
-    const call = { settings: undefined, view: { path: '' }, tagPosition: 0 } as unknown as Call
-    flight.line = new Line(undefined as unknown as Store, flight, call)
-    flight.land({ kind: 'entry', entry: new Entry(0, undefined, 0, 0, []), from: 'factory' })
-    const envelopes = [[], ['tag']].map((tags) => JSON.parse(new Codec().encode(null, 1e12, 1e12, tags)))
-    return [flight, envelopes]
+    flight.line = new Line({} as Store, flight, { view: {}, tagPosition: 0 } as Call)
+    const codec = new Codec()
+    flight.land({ kind: 'entry', entry: codec.entryOf('', '', 0, 0, []), from: 'factory' })
+    return [flight, ...[[], ['']].map((tags) => JSON.parse(codec.encode(null, 1e12, 1e12, tags)))]
   }
 }
 
