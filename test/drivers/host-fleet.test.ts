@@ -65,8 +65,8 @@ describe('a host', () => {
       await leader.exited
       fleet = [...fleet.slice(0, -1), ...(await startFleet(1, config))]
     }
-    // On a machine that is busy with other things one of them may come late.
-    expect(begun.sort((a, b) => a - b)[10]).toBeLessThan(100)
+    // Idle, the slowest takes 40 ms. On a machine that is busy with other things one of them may come late.
+    expect(begun.sort((a, b) => a - b)[18]).toBeLessThanOrEqual(100)
     expect(begun.at(-1)).toBeLessThan(1_000)
   }, 300_000)
 

@@ -404,8 +404,9 @@ describe('what is done to the files', () => {
     for (let i = 0; i < 20; i++) outcomes.push((await one.ask('tryAll', 'x'.repeat(1_000) + i)).set)
     for (let i = 0; i < 200; i++) await first.set(`filler${i}`, 'x'.repeat(4_000))
     for (let i = 0; i < 20; i++) outcomes.push((await one.ask('tryAll', `late${i}`)).set)
-    expect(outcomes).toContain('outage')
-    expect(new Set(outcomes)).toEqual(new Set([true, 'outage']))
+    const refusals = outcomes.filter((outcome) => outcome !== true)
+    expect(refusals.length).toBeGreaterThan(0)
+    for (const refusal of refusals) expect(refusal).toMatch(/^nothing can be written: /)
     expect(await one.ask('get', 'key')).toBe('text')
     expect(await one.end()).toEqual({ code: 0, signal: null })
     await first.disconnect()
@@ -430,7 +431,9 @@ describe('whatever is done to the files, callers have their answers', () => {
       expect(() => writeFileSync(join(directory, 'something else'), Buffer.alloc(2_000_000))).toThrow(/ENOSPC/)
       expect(await one!.ask('askFor', 20, 50)).toBe(20)
       expect(await two!.ask('askFor', 20, 50)).toBe(20)
-      expect((await one!.ask('logs')).join()).toMatch(/(error|warn): /)
+      expect(await one!.ask('logs')).toContain('error: an L2 operation failed')
+      // Shorter writes still succeed: L2 must not come and go with the length of what is written.
+      expect(await one!.ask('logs')).not.toContain('error: L2 is away: left alone until it answers again')
       // Nor can a new map be made.
       const three = await startProcess(CACHE, { args: [join(directory, 'another'), '64mb'] })
       expect(await three.ask('askFor', 10)).toBe(10)
@@ -566,8 +569,7 @@ describe('processes come and go', () => {
     await Promise.all(all.map((one) => one.end()))
   })
 
-  /** A process costs some 0.25 s of CPU to start: 1,000 take minutes, so an ordinary run does with fewer. */
-  const KILLS = Number(process.env['HOST_KILLS'] ?? 250)
+  const KILLS = Number(process.env['HOST_KILLS'] ?? 1_000)
 
   test(`${KILLS} writers are killed: no text is torn, nobody is stuck, nothing acknowledged is lost, nothing grows`, async () => {
     const directory = temporary()

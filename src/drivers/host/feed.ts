@@ -11,7 +11,7 @@ import { isBusy, isGone, owner } from './owner.js'
 /** How often whoever waits asks whether the holder still lives; to wake up costs a process up to 0.5 ms of CPU. */
 const POLL = 40
 /** Each so many times he asks thoroughly, and looks for himself: a ring may have been lost. */
-const THOROUGHLY = 4
+const THOROUGHLY = 2
 /** Where nothing rings, at the slowest. */
 const PACE = 20
 

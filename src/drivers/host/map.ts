@@ -158,7 +158,7 @@ export class HostMap {
     } catch (error) {
       if (error instanceof Stuck || error instanceof HostTrouble) throw error
       const cause = await causeOf(error)
-      throw new HostTrouble(`nothing can be written: ${reasonOf(cause)}`, true, { cause })
+      throw new HostTrouble(`nothing can be written: ${reasonOf(cause)}`, !isFull(cause), { cause })
     } finally {
       this.#writes.end()
     }
@@ -296,6 +296,17 @@ async function answered<T>(answer: Promise<T>): Promise<T> {
     if (settled !== LATE) return settled
   }
   throw new Stuck('a write did not end: some process was stopped in the middle of one')
+}
+
+/**
+ * A smaller write may still find a place, and reads go on: no outage, or L2 would come and go with the
+ * length of what is written. EIO (which LMDB says when a page was written in part), EFBIG, ENOSPC,
+ * EDQUOT, MDB_MAP_FULL.
+ */
+const FULL = [5, 27, 28, 122, -30_792]
+
+function isFull(cause: unknown): boolean {
+  return FULL.includes((cause as { code?: number } | undefined)?.code ?? 0)
 }
 
 /** lmdb tells the reason by another promise, which nobody else awaits. */

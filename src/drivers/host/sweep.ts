@@ -61,6 +61,8 @@ export class Sweeper {
   readonly #log: Logger | undefined
   #sweptAt = Date.now()
   #isSweeping = false
+  /** How long the file was when this process looked last. */
+  #length = 0
   /** Bytes that may be written without asking how full the map is. */
   #room: { map: HostMap; until: number; bytes: number } | undefined
 
@@ -126,6 +128,7 @@ export class Sweeper {
     const now = Date.now()
     if (this.#room === undefined || this.#room.map !== map || now >= this.#room.until || this.#room.bytes < bytes) {
       this.#replaceIfTooLong(map)
+      this.#stopGrowth(map)
       const left = this.#maps.limit * FULL - map.size().used
       if (left < bytes) return false
       // Others write as well.
@@ -133,6 +136,16 @@ export class Sweeper {
     }
     this.#room.bytes -= bytes
     return true
+  }
+
+  /**
+   * Who was killed while he read holds on to the pages of that moment, and no page that is given up
+   * since can be used again: in a second a map grows by thousands of them.
+   */
+  #stopGrowth(map: HostMap): void {
+    const { file } = map.size()
+    if (file > this.#length) map.releaseReaders()
+    this.#length = file
   }
 
   /** Holes that nothing fits in, or pages that a stopped process looks at: the file grows all the same. */
