@@ -71,11 +71,15 @@ export class Cache implements CacheProvider {
     const raw = typeof a === 'object' ? a : (options as Raw | undefined)
     const name = typeof a === 'object' ? a?.key : a
     const store = this.#store
-    const now = store.clock.now()
+    // Whoever joins a flight where nothing has to be verified need not know the time.
+    const now = store.verifiedUntil === Infinity ? 0 : store.clock.now()
     // The hit path: nothing is allocated but the promise, nobody is asked but L1.
     if (typeof name === 'string' && !store.observer.isActive && store.local !== undefined && (now < store.verifiedUntil || store.look(now))) {
       const entry = store.local.read(this.#scope === '' ? name : this.#scope + name)
-      if (entry !== undefined && now < entry.calmUntil && raw?.forceFresh !== true && verdict(store, this.#view, entry) === 'clear') {
+      if (
+        entry !== undefined && (now || store.clock.now()) < entry.calmUntil &&
+        raw?.forceFresh !== true && verdict(store, this.#view, entry) === 'clear'
+      ) {
         store.observer.stats.hits++
         try {
           return Promise.resolve(store.codec.open(entry))
@@ -90,9 +94,8 @@ export class Cache implements CacheProvider {
   getOrSetForever<T>(key: string, factory: GetSetFactory<T>, options?: Without<GetOrSetForeverOptions<T>, 'key' | 'factory'>): Promise<T>
   getOrSetForever<T>(options: GetOrSetForeverOptions<T>): Promise<T>
   getOrSetForever(a: string | GetOrSetForeverOptions<any>, factory?: GetSetFactory<any>, options?: object): Promise<any> {
-    const now = this.#store.clock.now()
-    if (typeof a !== 'object') return this.#getOrSet(a, factory, options, true, now)
-    return this.#getOrSet(a?.key, a?.factory, a, true, now)
+    if (typeof a !== 'object') return this.#getOrSet(a, factory, options, true, 0)
+    return this.#getOrSet(a?.key, a?.factory, a, true, 0)
   }
 
   get<T = any>(key: string): Promise<T | undefined | null>
@@ -199,6 +202,7 @@ export class Cache implements CacheProvider {
     }
   }
 
+  /** `now`: 0 = nobody has asked the clock. */
   #getOrSet(key: unknown, factory: unknown, raw: Raw | undefined, isForever: boolean, now: number): Promise<unknown> {
     const store = this.#store
     try {
@@ -208,9 +212,9 @@ export class Cache implements CacheProvider {
       const flight = store.flights.get(this.#scope === '' ? name : this.#scope + name)
       if (flight !== undefined && raw?.forceFresh !== true && store.recursion.current() === undefined) {
         const settings = this.#settings(raw, isForever)
-        if (canFollow(store, flight, settings, now)) {
-          const last = flight.line as Line | undefined
-          if (last?.takes(this.#view, settings)) return last.join()
+        const last = flight.line as Line | undefined
+        if (last?.takes(this.#view, settings, now)) return last.join()
+        if (canFollow(store, flight, settings)) {
           const line = (flight.line = new Line(store, flight, this.#callOf(name, factory, raw, isForever)))
           return line.join()
         }

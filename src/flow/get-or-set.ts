@@ -1,5 +1,6 @@
 import { Codec } from '../base/entry.js'
 import type { Entry } from '../base/entry.js'
+import { after } from '../base/clock.js'
 import { E_FACTORY_HARD_TIMEOUT, E_LOCK_TIMEOUT, E_RECURSIVE_CALL } from '../base/errors.js'
 import { LATE, within } from '../base/promises.js'
 import type { Settings } from '../base/settings.js'
@@ -70,6 +71,9 @@ export class Line {
   readonly #tagPosition: number
   /** Itself, once the flight has landed: what its followers do then need not be made anew for each flight. */
   readonly #landed: Promise<Line>
+  /** Where nothing has to be verified a timer says that the flight is too old: the clock is a third of what following costs. */
+  readonly #stopAgeing: () => void
+  #until: number
   #landing!: Landing
   #joined = 0
   #shared: Promise<unknown> | undefined = undefined
@@ -81,15 +85,27 @@ export class Line {
     this.#settings = call.settings
     this.#path = call.view.path
     this.#tagPosition = call.tagPosition
+    const oldAt = oldFrom(store, flight, call.settings)
+    const isTimed = store.verifiedUntil === Infinity && oldAt !== Infinity
+    this.#until = isTimed ? Infinity : oldAt
+    this.#stopAgeing = isTimed ? after(store.clock, oldAt - store.clock.now(), () => (this.#until = 0)) : () => {}
     this.#landed = flight.done.then((landing) => {
+      this.#stopAgeing()
       this.#landing = landing
       return this
     })
   }
 
-  /** May a call with these join, or does it have to begin a line of its own? */
-  takes(view: View, settings: Settings): boolean {
-    return settings === this.#settings && this.#tagPosition === this.#store.tagMarks.position && view.path === this.#path
+  /** May a call with these join, or does it have to begin a line of its own? `now`: 0 = not asked. */
+  takes(view: View, settings: Settings, now: number): boolean {
+    const store = this.#store
+    return (
+      settings === this.#settings &&
+      (now || (this.#until === Infinity ? 0 : store.clock.now())) < this.#until &&
+      this.#tagPosition === store.tagMarks.position &&
+      view.path === this.#path &&
+      hasNoFallback(store, this.#flight, settings)
+    )
   }
 
   join(): Promise<unknown> {
@@ -142,7 +158,7 @@ export class Line {
 
   static #shapes(): unknown[] {
     const flight = new Flight('', 0, false, 0)
-    flight.line = new Line({} as Store, flight, { view: {}, tagPosition: 0 } as Call)
+    flight.line = new Line({ maxL1Staleness: Infinity } as Store, flight, { view: {}, settings: { lockAge: Infinity }, tagPosition: 0 } as Call)
     const codec = new Codec()
     flight.land({ kind: 'entry', entry: codec.entryOf('', '', 0, 0, []), from: 'factory' })
     return [flight, ...[[], ['']].map((tags) => JSON.parse(codec.encode(null, 1e12, 1e12, tags)))]
@@ -157,12 +173,19 @@ function follow(store: Store, call: Call, landing: Landing): unknown {
 }
 
 /** May this flight be followed by a call that nothing distinguishes from its leader's? */
-export function canFollow(store: Store, flight: Flight, settings: Settings, now: number): boolean {
-  const { lockTimeout, hardTimeout, grace, lockAge } = settings
+export function canFollow(store: Store, flight: Flight, settings: Settings): boolean {
+  const { lockTimeout, hardTimeout } = settings
   const isUnbounded = lockTimeout === Infinity && hardTimeout === Infinity
-  const hasNoFallback = grace === 0 || (store.remote === undefined && store.local?.read(flight.key) === undefined)
-  const age = now - flight.departedAt
-  return isUnbounded && hasNoFallback && !isStrict(store, settings) && age < Math.min(lockAge, store.maxL1Staleness)
+  return isUnbounded && !isStrict(store, settings) && hasNoFallback(store, flight, settings) && store.clock.now() < oldFrom(store, flight, settings)
+}
+
+function hasNoFallback(store: Store, flight: Flight, { grace }: Settings): boolean {
+  return grace === 0 || (store.remote === undefined && store.local?.read(flight.key) === undefined)
+}
+
+/** Epoch ms from which a flight takes no newcomers as a matter of course. */
+function oldFrom({ maxL1Staleness }: Store, { departedAt }: Flight, { lockAge }: Settings): number {
+  return departedAt + Math.min(lockAge, maxL1Staleness)
 }
 
 const AGAIN = Symbol('again')
