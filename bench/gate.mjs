@@ -22,9 +22,8 @@ passed.push(bar('a hit with a copy, beside 1.6.1', fixed(copy, 1), '≥ 4', copy
 const waiting = await waits({ rounds: 3, only: [SHARED, OWN, OURS] })
 const held = waiting.held(OURS).median - waiting.held(OWN).median
 passed.push(bar('bytes held per waiter beyond its own promise', fixed(held), '≤ 100', held <= 100, ' B'))
-// On Node 20 and 22 each promise of the process is dearer while a factory runs (see findings.md): the fewer
-// callers share the cost of the flight itself, the more slack.
-for (const [i, slack] of [12, 6, 3].entries()) {
+// The fewer callers share the cost of the flight itself, the more slack.
+for (const [i, slack] of [4, 3, 2.5].entries()) {
   const times = waiting.times(OURS, SIZES[i]).median
   passed.push(bar(`${fixed(SIZES[i])} waiting callers, beside one shared promise`, fixed(times, 2), '≤ 2', times <= 2, ' ×', times <= slack))
 }

@@ -32,7 +32,7 @@ export class Settings {
    * @throws E_INVALID_OPTION
    */
   overlay(raw: RawCommonOptions | undefined): Settings {
-    if (raw === undefined || setsNothing(raw)) return this
+    if (raw === undefined || isSame(raw, NOTHING)) return this
     // Ten thousand callers of one place in the user's code pass the same options: they share one object.
     if (this.#lastRaw !== undefined && this.#last !== undefined && isSame(raw, this.#lastRaw)) return this.#last
     const overlaid = this.#overlaid(raw)
@@ -41,18 +41,17 @@ export class Settings {
   }
 
   #overlaid(raw: RawCommonOptions): Settings {
-    const next = new Settings()
-    next.ttl = raw.ttl === undefined ? this.ttl : lifetime(raw.ttl, 'ttl')
-    next.grace = raw.grace === undefined ? this.grace : graceOf(raw.grace)
-    next.graceBackoff = raw.graceBackoff === undefined ? this.graceBackoff : span(raw.graceBackoff, 'graceBackoff', 0)
-    next.timeout = raw.timeout === undefined ? this.timeout : span(raw.timeout, 'timeout', Infinity)
-    next.hardTimeout = raw.hardTimeout === undefined ? this.hardTimeout : bound(raw.hardTimeout, 'hardTimeout')
-    next.lockTimeout = raw.lockTimeout === undefined ? this.lockTimeout : bound(raw.lockTimeout, 'lockTimeout')
-    next.lockAge = raw.lockAge === undefined ? this.lockAge : bound(raw.lockAge, 'lockAge')
-    next.l2Timeout = raw.l2Timeout === undefined ? this.l2Timeout : bound(raw.l2Timeout, 'l2Timeout')
-    next.l2TimeoutWithCopy = raw.l2Timeout === undefined ? this.l2TimeoutWithCopy : next.l2Timeout
-    next.suppressL2Errors = raw.suppressL2Errors === undefined ? this.suppressL2Errors : raw.suppressL2Errors
-    next.sharesFailures = raw.shareFailures === undefined ? this.sharesFailures : sharing(raw.shareFailures)
+    const next = Object.assign(new Settings(), this)
+    if (raw.ttl !== undefined) next.ttl = lifetime(raw.ttl, 'ttl')
+    if (raw.grace !== undefined) next.grace = graceOf(raw.grace)
+    if (raw.graceBackoff !== undefined) next.graceBackoff = span(raw.graceBackoff, 'graceBackoff', 0)
+    if (raw.timeout !== undefined) next.timeout = span(raw.timeout, 'timeout', Infinity)
+    if (raw.hardTimeout !== undefined) next.hardTimeout = bound(raw.hardTimeout, 'hardTimeout')
+    if (raw.lockTimeout !== undefined) next.lockTimeout = bound(raw.lockTimeout, 'lockTimeout')
+    if (raw.lockAge !== undefined) next.lockAge = bound(raw.lockAge, 'lockAge')
+    if (raw.l2Timeout !== undefined) next.l2TimeoutWithCopy = next.l2Timeout = bound(raw.l2Timeout, 'l2Timeout')
+    if (raw.suppressL2Errors !== undefined) next.suppressL2Errors = raw.suppressL2Errors
+    if (raw.shareFailures !== undefined) next.sharesFailures = sharing(raw.shareFailures)
     next.onFactoryError = raw.onFactoryError ?? this.onFactoryError
     return next
   }
@@ -63,15 +62,6 @@ const NAMES = [
   'ttl', 'grace', 'graceBackoff', 'timeout', 'hardTimeout', 'lockTimeout', 'lockAge', 'l2Timeout',
   'suppressL2Errors', 'shareFailures', 'onFactoryError',
 ] as const satisfies (keyof RawCommonOptions)[]
-
-function setsNothing(raw: RawCommonOptions): boolean {
-  return (
-    raw.ttl === undefined && raw.grace === undefined && raw.graceBackoff === undefined &&
-    raw.timeout === undefined && raw.hardTimeout === undefined && raw.lockTimeout === undefined &&
-    raw.lockAge === undefined && raw.l2Timeout === undefined && raw.suppressL2Errors === undefined &&
-    raw.shareFailures === undefined && raw.onFactoryError === undefined
-  )
-}
 
 function isSame(a: RawCommonOptions, b: RawCommonOptions): boolean {
   return (
@@ -87,6 +77,8 @@ function pick(raw: RawCommonOptions): RawCommonOptions {
   for (const name of NAMES) picked[name] = raw[name]
   return picked
 }
+
+const NOTHING = pick({})
 
 /** A ttl: whole milliseconds, `Infinity` = for ever, `0` = not kept. */
 export function lifetime(duration: Duration, option: string): number {

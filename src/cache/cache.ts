@@ -94,8 +94,9 @@ export class Cache implements CacheProvider {
   getOrSetForever<T>(key: string, factory: GetSetFactory<T>, options?: Without<GetOrSetForeverOptions<T>, 'key' | 'factory'>): Promise<T>
   getOrSetForever<T>(options: GetOrSetForeverOptions<T>): Promise<T>
   getOrSetForever(a: string | GetOrSetForeverOptions<any>, factory?: GetSetFactory<any>, options?: object): Promise<any> {
-    if (typeof a !== 'object') return this.#getOrSet(a, factory, options, true, 0)
-    return this.#getOrSet(a?.key, a?.factory, a, true, 0)
+    const now = this.#store.clock.now()
+    if (typeof a !== 'object') return this.#getOrSet(a, factory, options, true, now)
+    return this.#getOrSet(a?.key, a?.factory, a, true, now)
   }
 
   get<T = any>(key: string): Promise<T | undefined | null>
@@ -202,7 +203,7 @@ export class Cache implements CacheProvider {
     }
   }
 
-  /** `now`: 0 = nobody has asked the clock. */
+  /** `now`: 0 where nothing has to be verified. */
   #getOrSet(key: unknown, factory: unknown, raw: Raw | undefined, isForever: boolean, now: number): Promise<unknown> {
     const store = this.#store
     try {

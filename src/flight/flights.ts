@@ -151,14 +151,6 @@ export class Flights {
       if (key.startsWith(scope)) this.outrun(key)
     }
   }
-
-  *[Symbol.iterator](): Iterator<Flight> {
-    yield* this.#open.values()
-  }
-
-  get size(): number {
-    return this.#open.size
-  }
 }
 
 function outrunFrom(newest: Flight | undefined): void {

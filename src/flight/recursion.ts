@@ -12,6 +12,8 @@ import type { Flight } from './flights.js'
 export class Recursion {
   readonly #storage: AsyncLocalStorage<Flight> | undefined
   #running = 0
+  /** A promise made while the storage is in use: with the last of them V8 discards what it has compiled for its hooks. */
+  hooked: Promise<void> | undefined
 
   constructor() {
     const hooks = globalThis.process?.getBuiltinModule?.('node:async_hooks')
@@ -27,7 +29,10 @@ export class Recursion {
     if (this.#storage === undefined) return factory()
     this.#running++
     try {
-      return await this.#storage.run(flight, factory)
+      return await this.#storage.run(flight, () => {
+        this.hooked ??= Promise.resolve()
+        return factory()
+      })
     } finally {
       if (--this.#running === 0) this.#storage.disable()
     }

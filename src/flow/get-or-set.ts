@@ -1,6 +1,6 @@
 import { Codec } from '../base/entry.js'
 import type { Entry } from '../base/entry.js'
-import { after } from '../base/clock.js'
+import { after, systemClock } from '../base/clock.js'
 import { E_FACTORY_HARD_TIMEOUT, E_LOCK_TIMEOUT, E_RECURSIVE_CALL } from '../base/errors.js'
 import { LATE, within } from '../base/promises.js'
 import type { Settings } from '../base/settings.js'
@@ -71,8 +71,10 @@ export class Line {
   readonly #tagPosition: number
   /** Itself, once the flight has landed: what its followers do then need not be made anew for each flight. */
   readonly #landed: Promise<Line>
-  /** Where nothing has to be verified a timer says that the flight is too old: the clock is a third of what following costs. */
-  readonly #stopAgeing: () => void
+  /**
+   * Epoch ms from which it takes nobody. Where nothing has to be verified a timer says so, because to
+   * ask the clock would be a third of what following costs.
+   */
   #until: number
   #landing!: Landing
   #joined = 0
@@ -85,26 +87,25 @@ export class Line {
     this.#settings = call.settings
     this.#path = call.view.path
     this.#tagPosition = call.tagPosition
+    const { clock, verifiedUntil } = store
     const oldAt = oldFrom(store, flight, call.settings)
-    const isTimed = store.verifiedUntil === Infinity && oldAt !== Infinity
-    this.#until = isTimed ? Infinity : oldAt
-    this.#stopAgeing = isTimed ? after(store.clock, oldAt - store.clock.now(), () => (this.#until = 0)) : () => {}
+    this.#until = verifiedUntil === Infinity ? Infinity : oldAt
+    const stopAgeing = after(clock, oldAt - clock.now(), () => (this.#until = 0))
     this.#landed = flight.done.then((landing) => {
-      this.#stopAgeing()
+      stopAgeing()
       this.#landing = landing
       return this
     })
   }
 
-  /** May a call with these join, or does it have to begin a line of its own? `now`: 0 = not asked. */
+  /** May a call with these join, or does it have to begin a line of its own? `now`: 0 = nothing has to be verified. */
   takes(view: View, settings: Settings, now: number): boolean {
-    const store = this.#store
     return (
       settings === this.#settings &&
-      (now || (this.#until === Infinity ? 0 : store.clock.now())) < this.#until &&
-      this.#tagPosition === store.tagMarks.position &&
+      now < this.#until &&
+      this.#tagPosition === this.#store.tagMarks.position &&
       view.path === this.#path &&
-      hasNoFallback(store, this.#flight, settings)
+      hasNoFallback(this.#store, this.#flight, settings)
     )
   }
 
@@ -158,7 +159,7 @@ export class Line {
 
   static #shapes(): unknown[] {
     const flight = new Flight('', 0, false, 0)
-    flight.line = new Line({ maxL1Staleness: Infinity } as Store, flight, { view: {}, settings: { lockAge: Infinity }, tagPosition: 0 } as Call)
+    flight.line = new Line({ clock: systemClock, maxL1Staleness: Infinity } as Store, flight, { view: {}, settings: { lockAge: Infinity } } as Call)
     const codec = new Codec()
     flight.land({ kind: 'entry', entry: codec.entryOf('', '', 0, 0, []), from: 'factory' })
     return [flight, ...[[], ['']].map((tags) => JSON.parse(codec.encode(null, 1e12, 1e12, tags)))]

@@ -17,7 +17,6 @@ describe('the open flights', () => {
     expect(flights.get('other')).toBeUndefined()
     flights.close(flight)
     expect(flights.get('k')).toBeUndefined()
-    expect(flights.size).toBe(0)
   })
 
   test('lose a flight only by its own end: an older one does not remove the one that replaced it', () => {
@@ -79,7 +78,7 @@ describe('the open flights', () => {
     expect(keys.filter((_, i) => all[i]!.isOutrun)).toEqual(['users:1', 'users:posts:1'])
     flights.outrunAll('')
     expect(all.every((flight) => flight.isOutrun)).toBe(true)
-    expect(flights.size).toBe(0)
+    expect(keys.filter((key) => flights.get(key) !== undefined)).toEqual([])
   })
 })
 
