@@ -12,7 +12,7 @@ import type { Flight } from './flights.js'
 export class Recursion {
   readonly #storage: AsyncLocalStorage<Flight> | undefined
   #running = 0
-  /** A promise made while the storage is in use: with the last of them V8 discards what it has compiled for its hooks. */
+  /** One that the storage's hooks have seen: with the last of them V8 discards what it has compiled for the hooks. */
   hooked: Promise<void> | undefined
 
   constructor() {
@@ -29,10 +29,8 @@ export class Recursion {
     if (this.#storage === undefined) return factory()
     this.#running++
     try {
-      return await this.#storage.run(flight, () => {
-        this.hooked ??= Promise.resolve()
-        return factory()
-      })
+      this.hooked ??= this.#storage.run({} as Flight, () => Promise.resolve()) // holds on to its context: not to a flight
+      return await this.#storage.run(flight, factory)
     } finally {
       if (--this.#running === 0) this.#storage.disable()
     }

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { Flight } from '../../../src/flight/flights.js'
 import { Recursion } from '../../../src/flight/recursion.js'
@@ -60,4 +62,19 @@ describe('inside whose factory a call is made', () => {
   test('does not swallow what the factory rejects with', async () => {
     await expect(new Recursion().run(flightOf('a'), () => Promise.reject(new Error('no')))).rejects.toThrow('no')
   })
+})
+
+test('no flight is held on to once its factory has ended', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const recursion = new Recursion()
+  const fly = async () => {
+    const flight = new Flight('key', 0, false, 0)
+    await recursion.run(flight, async () => {})
+    return new WeakRef(flight)
+  }
+  const flown = await fly()
+  await new Promise((resolve) => setImmediate(resolve))
+  collect()
+  expect(flown.deref()).toBeUndefined()
 })
