@@ -190,11 +190,17 @@ export class HostFeed implements Feed {
   #freeFromTheDead(isThorough: boolean): void {
     for (const watch of [...this.#waiting]) {
       const isKnown = watch.holder !== undefined
-      if (isKnown ? !isOver(watch.holder, isThorough) : !isThorough) continue
+      if (isKnown ? !isOver(watch.holder, isThorough) : !isThorough) {
+        watch.wasIdle = false
+        continue
+      }
       // Meanwhile it may have been renewed, or taken over.
       watch.holder = this.#holderOf(watch)
-      const { key, term } = watch
-      if (isOver(watch.holder, isThorough)) watch.push({ kind: 'again', key, term, own: false })
+      const { key, term, holder, wasIdle } = watch
+      if (holder === undefined || !isOver(holder, isThorough)) continue
+      // Late, and not busy for a moment: it may be waiting for its own commit. It is asked once more.
+      watch.wasIdle = true
+      if (wasIdle || isGone(holder.owner, isThorough)) watch.push({ kind: 'again', key, term, own: false })
     }
   }
 
@@ -229,6 +235,8 @@ class KeyWatch implements Watch {
   /** The term that is waited for. */
   term = ''
   holder: Holder | undefined
+  /** When it was asked last, the holder was late and not busy. */
+  wasIdle = false
   readonly #o: { waits: () => void; rests: () => void; closed: () => void }
   readonly #events: FeedEvent[] = []
   #resolve: ((event: FeedEvent | 'timeout') => void) | undefined
@@ -247,6 +255,7 @@ class KeyWatch implements Watch {
     const event = this.#events.shift()
     if (event !== undefined) return Promise.resolve(event)
     this.term = term
+    this.wasIdle = false
     return new Promise((resolve) => {
       const stop = after(systemClock, timeoutMs, () => this.#resolve?.('timeout'))
       this.#resolve = (answer) => {
