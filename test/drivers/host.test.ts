@@ -229,9 +229,14 @@ describe('processes', () => {
     expect(Math.min(...shares)).toBeLessThanOrEqual(Math.max(0.02, 1.5 * Math.min(...controls)))
     // One timer would be the question's own.
     expect(await waiting!.ask('resources', 1_500)).toEqual([])
-    const before = wakeUpsOf(waiting!.pid)
-    await sleep(1_000)
-    expect(wakeUpsOf(waiting!.pid)).toBe(before)
+    // V8 may tidy up once; what we had left running would wake it in each of these seconds.
+    const wakeUps = []
+    for (let second = 0; second < 3; second++) {
+      const before = wakeUpsOf(waiting!.pid)
+      await sleep(1_000)
+      wakeUps.push(wakeUpsOf(waiting!.pid) - before)
+    }
+    expect(Math.min(...wakeUps)).toBe(0)
     expect(await waiting!.end()).toEqual({ code: 0, signal: null })
     await leader!.end()
   })
