@@ -96,7 +96,7 @@ export class Sweeper {
     if (turn === undefined) return false
     this.#room = undefined
     map.releaseReaders()
-    this.#replaceIfTooLong(map)
+    this.#replaceIfTooLong(map, map.size().file)
     await this.#cutJournals(map)
     turn.slots = await this.#dropSlots(map, turn.slots)
     turn.values = await this.#dropValues(map, turn)
@@ -127,9 +127,10 @@ export class Sweeper {
   #takeRoom(map: HostMap, bytes: number): boolean {
     const now = Date.now()
     if (this.#room === undefined || this.#room.map !== map || now >= this.#room.until || this.#room.bytes < bytes) {
-      this.#replaceIfTooLong(map)
-      this.#stopGrowth(map)
-      const left = this.#maps.limit * FULL - map.size().used
+      const { used, file } = map.size()
+      this.#replaceIfTooLong(map, file)
+      this.#stopGrowth(map, file)
+      const left = this.#maps.limit * FULL - used
       if (left < bytes) return false
       // Others write as well.
       this.#room = { map, until: now + SIZE_LIFE, bytes: Math.max(bytes, left / 32) }
@@ -142,15 +143,14 @@ export class Sweeper {
    * Who was killed while he read holds on to the pages of that moment, and no page that is given up
    * since can be used again: in a second a map grows by thousands of them.
    */
-  #stopGrowth(map: HostMap): void {
-    const { file } = map.size()
+  #stopGrowth(map: HostMap, file: number): void {
     if (file > this.#length) map.releaseReaders()
     this.#length = file
   }
 
   /** Holes that nothing fits in, or pages that a stopped process looks at: the file grows all the same. */
-  #replaceIfTooLong(map: HostMap): void {
-    if (map.size().file < this.#maps.limit * LONGEST_FILE) return
+  #replaceIfTooLong(map: HostMap, file: number): void {
+    if (file < this.#maps.limit * LONGEST_FILE) return
     this.#maps.discard(map, 'the map has reached its limit', false)
     throw new HostTrouble('the map has reached its limit', true)
   }
