@@ -1,9 +1,8 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { errors } from '../../src/index.js'
 import { slow, throwing, onCall } from '../support/chaos.js'
 import { settle } from '../support/clock.js'
+import { collectGarbage } from '../support/gc.js'
 import { Fleet, REMOTE_SHAPES, SHAPES, Work, errorOf } from '../support/stores.js'
 import type { Process } from '../support/stores.js'
 
@@ -309,14 +308,7 @@ async function retainedPer(calls: number, call: () => Promise<unknown>): Promise
   return least
 }
 
-const collect = gc()
-
 function heapUsed(): number {
-  for (let i = 0; i < 4; i++) collect()
+  for (let i = 0; i < 4; i++) collectGarbage()
   return process.memoryUsage().heapUsed
-}
-
-function gc(): () => void {
-  setFlagsFromString('--expose-gc')
-  return runInNewContext('gc') as () => void
 }

@@ -1,6 +1,5 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { expect, test } from 'vitest'
+import { ROOT, runNode } from '../package/packed.js'
 
 const dist = (path: string) => new URL(`../../dist/${path}`, import.meta.url).href
 
@@ -29,12 +28,10 @@ for (let round = 0; round < 24; round++) {
 
 /** How often code of a follower's way was discarded once V8 had learnt it. */
 async function discarded(before = ''): Promise<number> {
-  const child = spawn(process.execPath, ['--expose-gc', '--trace-deopt', '--input-type=module', '--eval', script(before)])
-  let output = ''
-  child.stdout.on('data', (chunk) => (output += chunk))
-  const [code] = await once(child, 'close')
-  expect(code).toBe(0)
-  const lines = output.slice(output.indexOf('learnt')).split('\n')
+  const flags = ['--expose-gc', '--trace-deopt', '--input-type=module', '--eval', script(before)]
+  const { code, stdout, stderr } = await runNode(ROOT, flags)
+  expect(code, stderr).toBe(0)
+  const lines = stdout.slice(stdout.indexOf('learnt')).split('\n')
   return lines.filter((line) => /(takes|join|#serveOne|#serve)>.*weak objects/.test(line)).length
 }
 

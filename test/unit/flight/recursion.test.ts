@@ -1,8 +1,7 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { Flight } from '../../../src/flight/flights.js'
 import { Recursion } from '../../../src/flight/recursion.js'
+import { collectGarbage } from '../../support/gc.js'
 
 const flightOf = (key: string) => new Flight(key, 0, false, 0)
 
@@ -65,16 +64,14 @@ describe('inside whose factory a call is made', () => {
 })
 
 test('no flight is held on to once its factory has ended', async () => {
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
   const recursion = new Recursion()
   const fly = async () => {
-    const flight = new Flight('key', 0, false, 0)
+    const flight = flightOf('key')
     await recursion.run(flight, async () => {})
     return new WeakRef(flight)
   }
   const flown = await fly()
   await new Promise((resolve) => setImmediate(resolve))
-  collect()
+  collectGarbage()
   expect(flown.deref()).toBeUndefined()
 })
