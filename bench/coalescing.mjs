@@ -34,6 +34,7 @@ export const contenders = {
   [UPSTREAM]: lane(async () => getOrSet(await upstream({ l1: { serialize: false } }), SMALL, true), 10_000),
 }
 
+/** In ms. */
 const WARM_UP = 1_000
 const NEVER = { call: () => new Promise(() => {}), land() {} }
 const names = Object.keys(contenders)
@@ -93,7 +94,7 @@ function lane(prepare, most = Infinity) {
   return async () => {
     const open = await prepare()
     let round = 0
-    // A thousand flights until all that a flight does, and not only what its followers do, is compiled.
+    // Flights until all that one does, and not only what its followers do, is compiled.
     for (const end = Date.now() + WARM_UP; Date.now() < end; ) await stampede(open(round++), 100)
     return async ({ callers, what }) => {
       if (callers > most) return undefined

@@ -19,8 +19,8 @@ const SHAPES = [
 ]
 
 /**
- * @returns per variant: rounds of { runs, behind, answeredMs, cpuMs }; of copies: ms; commands of one
- * round; `fleet` and `alone`: CPU ms of rounds in which nobody else had a turn
+ * @returns per variant: rounds of { runs, behind, answeredMs, cpuMs }; `pair`: those of two variants while
+ * nobody else has a turn; of copies: ms; commands of one round
  */
 export async function stampede({ processes, callers, rivals, warmups, rounds = 9 }) {
   const redis = await startRedis()
@@ -40,33 +40,35 @@ export async function stampede({ processes, callers, rivals, warmups, rounds = 9
     const alone = await enlist(1, ['ours, leases'])
     crewOf['ours, one process'] = { crew: alone, callers: callers * processes, as: 'ours, leases' }
 
-    const rows = Object.fromEntries(Object.keys(crewOf).map((name) => [name, []]))
-    const copies = []
-    for (let round = -warmups; round < rounds; round++) {
-      for (const [name, { crew, callers, as = name }] of Object.entries(crewOf)) {
-        const row = await crew.stampede({ what: 'stampede', name: as, key: `${name}:${round}`, callers })
-        if (round >= 0) rows[name].push(row)
+    let turn = 0
+    /** Stampedes in turns (A B A B …); the first `warmups` rounds are discarded. */
+    const play = async (names, warmups, endRound = () => {}) => {
+      const rows = Object.fromEntries(names.map((name) => [name, []]))
+      for (let round = -warmups; round < rounds; round++) {
+        for (const name of names) {
+          const { crew, callers, as = name } = crewOf[name]
+          const row = await crew.stampede({ what: 'stampede', name: as, key: `${name}:${turn++}`, callers })
+          if (round >= 0) rows[name].push(row)
+        }
+        await endRound(round)
       }
-      const { answeredMs } = await own.stampede({ what: 'copy', callers })
-      if (round >= 0) copies.push(answeredMs)
+      return rows
     }
 
+    const copies = []
+    const rows = await play(Object.keys(crewOf), warmups, async (round) => {
+      const { answeredMs } = await own.stampede({ what: 'copy', callers })
+      if (round >= 0) copies.push(answeredMs)
+    })
     // What rests for seconds has given memory back to the machine and pays for that, so these two take turns.
-    const pair = { fleet: [], alone: [] }
-    for (let round = -3; round < rounds; round++) {
-      const fleet = await crewOf['ours, leases'].crew.stampede({ what: 'stampede', name: 'ours, leases', key: `fleet:${round}`, callers })
-      const one = await alone.stampede({ what: 'stampede', name: 'ours, leases', key: `alone:${round}`, callers: callers * processes })
-      if (round < 0) continue
-      pair.fleet.push(fleet.cpuMs)
-      pair.alone.push(one.cpuMs)
-    }
+    const pair = await play(['ours, leases', 'ours, one process'], 3)
 
     const commands = {}
     for (const name of ['ours, leases', 'ours, leases: false', ...rivals]) {
       const counted = () => crewOf[name].crew.stampede({ what: 'stampede', name, key: `${name}:counted`, callers })
       commands[name] = await commandsOf(redis, counted)
     }
-    return { rows, copies, commands, ...pair }
+    return { rows, pair, copies, commands }
   } finally {
     await Promise.all(crews.map((crew) => crew.close()))
     await redis.stop()
@@ -82,8 +84,8 @@ if (isMain(import.meta)) {
   }
 }
 
-function print({ rows, copies, commands, fleet, alone }) {
-  const of = (name, field) => summary(rows[name].map((row) => row[field]))
+function print({ rows, pair, copies, commands }) {
+  const of = (name, field, from = rows) => summary(from[name].map((row) => row[field]))
   table([
     ['variant', 'runs', 'last answer behind the factory, ms', 'after the start, ms', 'CPU of all, ms', 'commands'],
     ...Object.keys(rows).map((name) => [
@@ -105,7 +107,7 @@ function print({ rows, copies, commands, fleet, alone }) {
     const behind = of(`ours, ${name}`, 'behind').median
     bar(`${name}: last answer behind the factory`, fixed(behind, 1), `≤ ${fixed(most, 1)}`, behind <= most, ' ms')
   }
-  const [all, one] = [summary(fleet), summary(alone)]
+  const [all, one] = ['ours, leases', 'ours, one process'].map((name) => of(name, 'cpuMs', pair))
   const above = all.median - one.median
   console.log(`        leases, in turn with one process: CPU ${spread(all)} ms, of the one process ${spread(one)} ms`)
   bar('leases: CPU above one process doing the same', fixed(above), '≤ 60', above <= 60, ' ms')

@@ -1,6 +1,6 @@
+import { after, systemClock } from '../base/clock.js'
 import { Codec } from '../base/entry.js'
 import type { Entry } from '../base/entry.js'
-import { after, systemClock } from '../base/clock.js'
 import { E_FACTORY_HARD_TIMEOUT, E_LOCK_TIMEOUT, E_RECURSIVE_CALL } from '../base/errors.js'
 import { LATE, within } from '../base/promises.js'
 import type { Settings } from '../base/settings.js'
@@ -66,6 +66,7 @@ export class Line {
   readonly #store: Store
   readonly #flight: Flight
   readonly #call: Call
+  /** What `takes` compares is not read from the call: calls are of a shape that does not stay. */
   readonly #settings: Settings
   readonly #path: string
   readonly #tagPosition: number
